@@ -1,0 +1,59 @@
+import crossws from 'crossws/adapters/bun'
+import { type Config, createGateway } from '../src/index.ts'
+import { limits } from '../src/limits.ts'
+import { hooksFor } from './crossws.ts'
+import { idleSeconds, isUpgrade, report, type ServeOptions, type Server, toUrl } from './server.ts'
+
+/** The members of Bun that are used here. */
+interface BunServer {
+  readonly port: number
+  stop(closeConnections: boolean): Promise<void>
+}
+declare const Bun: {
+  serve(options: {
+    port: number
+    hostname: string
+    idleTimeout: number
+    maxRequestBodySize: number
+    development: boolean
+    websocket: object
+    fetch(request: Request, server: BunServer): Promise<Response | undefined>
+  }): BunServer
+}
+
+/** Seconds of silence before Bun ends a connection; its largest value, since a model may think for minutes. */
+const httpIdleSeconds = 255
+/** Uploads pass through, so this only bounds what a client may send at all. */
+const requestBytesMax = 1 << 30
+
+/** Serve on Bun. */
+export async function serve(config: Config, { port, host, env }: ServeOptions): Promise<Server> {
+  const init = { timeout: false } // Bun's own option: no end after five minutes
+  const gateway = createGateway(
+    config,
+    { fetch: (request) => fetch(request, init as RequestInit), report },
+    env,
+  )
+  const sockets = crossws({ hooks: hooksFor(gateway, report), idleTimeout: idleSeconds * 2 })
+  const server = Bun.serve({
+    port,
+    hostname: host,
+    idleTimeout: httpIdleSeconds,
+    maxRequestBodySize: requestBytesMax,
+    development: false,
+    websocket: {
+      ...sockets.websocket,
+      maxPayloadLength: limits.messageBytes,
+      // One frame of the largest size above the mark at which sending waits; past it Bun would drop frames.
+      backpressureLimit: limits.socketBufferBytes + 2 * limits.messageBytes,
+      closeOnBackpressureLimit: true,
+    },
+    async fetch(request, own) {
+      return isUpgrade(request) ? sockets.handleUpgrade(request, own as never) : gateway.fetch(request)
+    },
+  })
+  return {
+    url: toUrl(host, server.port),
+    stop: () => server.stop(true),
+  }
+}

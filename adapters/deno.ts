@@ -1,0 +1,103 @@
+import type { Hooks, Peer } from 'crossws'
+import crossws from 'crossws/adapters/deno'
+import { type Config, createGateway, type Gateway } from '../src/index.ts'
+import { hooksFor } from './crossws.ts'
+import { idleSeconds, isUpgrade, report, type ServeOptions, type Server, toUrl } from './server.ts'
+
+/** The members of Deno that are used here. */
+declare const Deno: {
+  serve(
+    options: {
+      port?: number
+      hostname?: string
+      onListen?: () => void
+      onError?: (error: unknown) => Response
+    },
+    handler: (request: Request, info: object) => Promise<Response>,
+  ): { readonly addr: { readonly port: number }; shutdown(): Promise<void> }
+}
+
+const offerHeader = 'sec-websocket-protocol'
+const stopMs = 1_000
+
+/** Serve on Deno. */
+export async function serve(config: Config, { port, host, env }: ServeOptions): Promise<Server> {
+  const gateway = createGateway(config, { fetch: (request) => fetch(request), report }, env)
+  const server = Deno.serve({ port, hostname: host, onListen: () => undefined }, createHandler(gateway))
+  return {
+    url: toUrl(host, server.addr.port),
+    async stop() {
+      // Deno waits for answers under way, which a stop does not.
+      await Promise.race([server.shutdown(), new Promise((resolve) => setTimeout(resolve, stopMs))])
+    },
+  }
+}
+
+/** HTTP and sockets of a gateway as one Deno handler; for `Deno.serve`, and for Deno Deploy. */
+export function createHandler(gateway: Gateway): (request: Request, info: object) => Promise<Response> {
+  /** Headers that the upgrade hook asked for: Deno ignores the option crossws passes them in. */
+  const asked = new WeakMap<Request, Headers>()
+  const hooks = hooksFor(gateway, report)
+  const sockets = crossws({ idleTimeout: idleSeconds, hooks: withCloseEvents(withHeaders(hooks, asked)) })
+
+  const upgrade = async (request: Request, info: object): Promise<Response> => {
+    const view = withReadableOffer(request)
+    const response = await sockets.handleUpgrade(view, info as never)
+    if (response.status !== 101) return response
+    for (const [name, value] of asked.get(view) ?? [])
+      if (name !== offerHeader) response.headers.set(name, value)
+    return response
+  }
+
+  return (request, info) => (isUpgrade(request) ? upgrade(request, info) : gateway.fetch(request))
+}
+
+function withHeaders(hooks: Partial<Hooks>, asked: WeakMap<Request, Headers>): Partial<Hooks> {
+  return {
+    ...hooks,
+    async upgrade(request) {
+      const granted = await hooks.upgrade?.(request)
+      if (granted && !(granted instanceof Response) && granted.headers) {
+        asked.set(request as Request, new Headers(granted.headers))
+      }
+      return granted
+    },
+  }
+}
+
+/** crossws' close hook carries no code on Deno and may not run at all, so the socket itself is listened to. */
+function withCloseEvents(hooks: Partial<Hooks>): Partial<Hooks> {
+  return {
+    ...hooks,
+    open(peer: Peer) {
+      const raw = peer.websocket as WebSocket
+      raw.addEventListener(
+        'close',
+        ({ code, reason }) => void hooks.close?.(peer, { code: code || 1006, reason }),
+      )
+      return hooks.open?.(peer)
+    },
+    close: () => undefined,
+  }
+}
+
+/** Deno splits the offer at ", " only, while clients may send "," alone; to both it is one list. */
+function withReadableOffer(request: Request): Request {
+  const offer = request.headers.get(offerHeader)
+  if (!offer) return request
+  const headers = new Headers(request.headers)
+  headers.set(
+    offerHeader,
+    offer
+      .split(',')
+      .map((name) => name.trim())
+      .join(', '),
+  )
+  return new Proxy(request, {
+    get(target, property) {
+      if (property === 'headers') return headers
+      const value: unknown = Reflect.get(target, property)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
+}

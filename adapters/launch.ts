@@ -1,0 +1,62 @@
+import process from 'node:process'
+import { type Config, ConfigError, isOpen, parseConfig } from '../src/index.ts'
+import { isLoopback, type Options, readConfigFile, readOptions, usage } from './options.ts'
+import type { Server } from './server.ts'
+
+const openRefusal = `Without a token anyone who reaches this address could use the gateway. Make one, then start again:
+  TRUNKLINE_TOKEN=$(openssl rand -hex 32)`
+
+/** Read the command line and configuration, start, say so in one line, and stop on SIGTERM or SIGINT. */
+export async function launch(
+  name: string,
+  start: (config: Config, options: Options, input: unknown) => Promise<Server>,
+): Promise<void> {
+  try {
+    const options = readOptions(process.argv.slice(2))
+    if (options.help) return console.log(usage)
+    const input = withDemo(
+      await readConfigFile(options.config, process.env),
+      options.demo ? await startDemo() : undefined,
+    )
+    const config = parseConfig(input, process.env)
+    if (!isLoopback(options.host) && isOpen(config))
+      throw new ConfigError(`--host ${options.host}: ${openRefusal}`)
+    const server = await start(config, options, input)
+    console.log(`trunkline listening on ${server.url} (${name})`)
+    stopOnSignal(server)
+  } catch (error) {
+    // Messages of configurations name paths, not values; anything else is a fault worth its stack.
+    console.error(
+      error instanceof ConfigError || isSystemError(error) ? `trunkline: ${error.message}` : error,
+    )
+    process.exit(1)
+  }
+}
+
+const isSystemError = (error: unknown): error is Error =>
+  error instanceof Error && ('code' in error || error instanceof TypeError)
+
+function stopOnSignal(server: Server): void {
+  let stopping = false
+  const stop = async (): Promise<void> => {
+    if (stopping) return
+    stopping = true
+    await server.stop()
+    process.exit(0)
+  }
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop())
+}
+
+/** The provider emulator of the tests, in this process. */
+async function startDemo(): Promise<string> {
+  const { startUpstream } = await import('../test/upstream/server.ts')
+  const { url } = await startUpstream({ name: 'demo', log: (line) => console.log(line) })
+  console.log('provider "demo" is an emulator: its answers are made up, and cost nothing')
+  return `${url}/v1`
+}
+
+function withDemo(input: unknown, demo: string | undefined): unknown {
+  if (demo === undefined) return input
+  const given = (input ?? {}) as { providers?: object }
+  return { ...given, providers: { ...given.providers, demo: { base_url: demo } } }
+}

@@ -1,0 +1,43 @@
+import type { Server as HttpServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { serve as listen } from '@hono/node-server'
+import crossws from 'crossws/adapters/node'
+import { type Config, createGateway } from '../src/index.ts'
+import { limits } from '../src/limits.ts'
+import { hooksFor } from './crossws.ts'
+import { idleSeconds, report, type ServeOptions, type Server, toUrl } from './server.ts'
+
+/** Serve on Node. */
+export async function serve(config: Config, { port, host, env }: ServeOptions): Promise<Server> {
+  const gateway = createGateway(config, { fetch: (request) => fetch(request), report }, env)
+  const sockets = crossws({
+    hooks: hooksFor(gateway, report),
+    idleTimeout: idleSeconds,
+    serverOptions: { maxPayload: limits.messageBytes, perMessageDeflate: false },
+  })
+  const server = await new Promise<HttpServer>((resolve, reject) => {
+    const starting = listen({ fetch: gateway.fetch, port, hostname: host }, () =>
+      resolve(starting),
+    ) as HttpServer
+    starting.once('error', reject)
+  })
+  server.requestTimeout = 0 // uploads take as long as they take
+  server.on('upgrade', (request, socket, head) => {
+    // crossws attaches no listener until its hook is done, and a reset before that would end the process.
+    socket.on('error', () => socket.destroy())
+    sockets.handleUpgrade(request, socket, head).catch((error: unknown) => {
+      report('upgrade', error)
+      socket.destroy()
+    })
+  })
+  return {
+    url: toUrl(host, (server.address() as AddressInfo).port),
+    async stop() {
+      sockets.closeAll(1001, 'the gateway stops')
+      await new Promise((resolve) => {
+        server.close(resolve)
+        server.closeAllConnections()
+      })
+    },
+  }
+}

@@ -1,0 +1,38 @@
+import type { Config, Env } from '../src/index.ts'
+
+/** How to listen. */
+export interface ServeOptions {
+  /** 0 for any free one. */
+  readonly port: number
+  readonly host: string
+  /** The environment's variables, where rows of the provider table find their keys. */
+  readonly env?: Env
+}
+
+/** A gateway that listens. */
+export interface Server {
+  readonly url: string
+  /** Stop listening and close every connection. */
+  stop(): Promise<void>
+}
+
+/** What each adapter exports. Rejects when the address cannot be had. */
+export type Serve = (config: Config, options: ServeOptions) => Promise<Server>
+
+/** Seconds without a word from a peer before it is pinged; one silent for three times as long is gone by then. */
+export const idleSeconds = 30
+
+/** Faults that no caller can act on. Errors of this project carry no secrets in their messages. */
+export function report(where: string, error: unknown): void {
+  console.error(`trunkline: ${where}:`, error instanceof Error ? (error.stack ?? error.message) : error)
+}
+
+/** Whether a request asks for a WebSocket. */
+export function isUpgrade(request: Request): boolean {
+  return request.headers.get('upgrade')?.toLowerCase() === 'websocket'
+}
+
+/** A URL for people: IPv6 hosts in brackets. */
+export function toUrl(host: string, port: number): string {
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
+}

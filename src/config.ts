@@ -1,0 +1,173 @@
+import * as z from 'zod'
+import type { Backoff } from './types.ts'
+
+/** A secret in clear, or `env:NAME` for a variable of the environment. */
+const secret = z.string().min(1)
+const slug = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/i, 'letters, digits, - and _, 64 at most')
+const httpUrl = z.url({ protocol: /^https?$/ })
+
+/** Settings of one gateway, in the management API's own field names. */
+export interface GatewaySettings {
+  /** Second part of every path. */
+  id: string
+  /** Refuse calls without a gateway token. Default: true once a token is configured. */
+  authentication?: boolean | undefined
+  /** Default of `cf-aig-max-attempts`: 1 to 5. */
+  retry_max_attempts?: number | null | undefined
+  /** Default of `cf-aig-retry-delay`: milliseconds, 0 to 60,000. */
+  retry_delay?: number | null | undefined
+  /** Default of `cf-aig-backoff`. */
+  retry_backoff?: Backoff | null | undefined
+  /** Origins whose pages may call and open sockets; `*` for all. Default: none. */
+  cors_origins: string[]
+}
+
+/** One gateway token. */
+export interface TokenSettings {
+  name: string
+  /** In clear, or `env:NAME`. Only its hash is kept. */
+  token: string
+  /** Gateways the token opens; absent: all. */
+  gateways?: string[] | undefined
+  /** Default: `run`. */
+  permissions: ('run' | 'read' | 'edit')[]
+}
+
+/** A row of the provider table changed, or a new row. */
+export interface ProviderSettings {
+  /** Replaces the row's base URL, or makes a new row. Plain http and private hosts are allowed here. */
+  base_url?: string | undefined
+  /** Used for calls that bring no provider key. In clear, or `env:NAME`. */
+  api_key?: string | undefined
+  /** Header that carries the key. Default: the row's; of a new row `authorization`. */
+  auth_header?: string | undefined
+  /** Stands before the key in its header. Default: the row's; of a new row `Bearer`, none with `auth_header`. */
+  auth_scheme?: string | undefined
+  /** Sent with every call. */
+  headers?: Record<string, string> | undefined
+  /** Fills `{account_id}` in the base URL of `workers-ai`. */
+  account_id?: string | undefined
+}
+
+/** The configuration as its schema leaves it, secrets resolved. */
+export interface Config {
+  /** For editors. */
+  $schema?: string | undefined
+  /** First part of every path. Default: `default`. */
+  account_id: string
+  /** Default: one, `default`. */
+  gateways: GatewaySettings[]
+  tokens: TokenSettings[]
+  providers: Record<string, ProviderSettings>
+}
+
+const gatewaySettings = z.strictObject({
+  id: slug,
+  authentication: z.boolean().optional(),
+  retry_max_attempts: z.int().min(1).max(5).nullish(),
+  retry_delay: z.int().min(0).max(60_000).nullish(),
+  retry_backoff: z.enum(['constant', 'linear', 'exponential']).nullish(),
+  cors_origins: z.array(z.string()).default([]),
+  // Part of the vocabulary already; only the values that are true of this version are taken.
+  collect_logs: z.literal(false).optional(),
+  cache_ttl: z.union([z.literal(0), z.null()]).optional(),
+})
+
+const tokenSettings = z.strictObject({
+  name: z.string().min(1),
+  token: secret,
+  gateways: z.array(z.string()).optional(),
+  permissions: z.array(z.enum(['run', 'read', 'edit'])).default(['run']),
+})
+
+const providerSettings = z.strictObject({
+  base_url: httpUrl.optional(),
+  api_key: secret.optional(),
+  auth_header: z
+    .string()
+    .regex(/^[a-z0-9-]+$/i, 'a header name')
+    .optional(),
+  auth_scheme: z.string().optional(),
+  headers: z.record(z.string(), z.string()).optional(),
+  account_id: z.string().optional(),
+})
+
+const configSchema = z.strictObject({
+  $schema: z.string().optional(),
+  account_id: slug.default('default'),
+  gateways: z
+    .array(gatewaySettings)
+    .min(1)
+    .default([{ id: 'default', cors_origins: [] }]),
+  tokens: z.array(tokenSettings).default([]),
+  providers: z.record(slug, providerSettings).default({}),
+})
+
+/** Variables of the environment. */
+export type Env = Readonly<Record<string, string | undefined>>
+
+/** A configuration that cannot be used; the message names each path and reason, never a value. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+}
+
+/**
+ * Check a configuration and resolve its `env:NAME` references.
+ * `TRUNKLINE_TOKEN` in the environment stands for a token of that value when no token is configured.
+ * @throws ConfigError
+ */
+export function parseConfig(input: unknown = {}, env: Env = {}): Config {
+  const parsed = configSchema.safeParse(input)
+  if (!parsed.success) throw new ConfigError(z.prettifyError(parsed.error))
+  const { tokens, providers, ...rest } = parsed.data
+  const own = tokens.map((token, index) => ({
+    ...token,
+    token: resolve(token.token, env, `tokens[${index}].token`),
+  }))
+  if (own.length === 0 && env['TRUNKLINE_TOKEN']) {
+    own.push({ name: 'TRUNKLINE_TOKEN', token: env['TRUNKLINE_TOKEN'], permissions: ['run'] })
+  }
+  const config: Config = {
+    ...rest,
+    tokens: own,
+    providers: mapValues(providers, (row, name) => withKey(row, name, env)),
+  }
+  assertUnique(config)
+  return config
+}
+
+/** True when some gateway answers callers without a token. */
+export function isOpen(config: Config): boolean {
+  return config.gateways.some((gateway) => !isAuthenticated(config, gateway))
+}
+
+/** Whether a gateway refuses callers without a token. */
+export function isAuthenticated(config: Config, gateway: GatewaySettings): boolean {
+  return gateway.authentication ?? config.tokens.length > 0
+}
+
+function withKey(row: ProviderSettings, name: string, env: Env): ProviderSettings {
+  if (row.api_key === undefined) return row
+  return { ...row, api_key: resolve(row.api_key, env, `providers.${name}.api_key`) }
+}
+
+function resolve(value: string, env: Env, path: string): string {
+  if (!value.startsWith('env:')) return value
+  const found = env[value.slice(4)]
+  if (!found) throw new ConfigError(`${path}: the environment has no ${value.slice(4)}`)
+  return found
+}
+
+function assertUnique(config: Config): void {
+  const ids = config.gateways.map((gateway) => gateway.id)
+  const twice = ids.find((id, index) => ids.indexOf(id) !== index)
+  if (twice) throw new ConfigError(`gateways: "${twice}" is listed twice`)
+  for (const [index, token] of config.tokens.entries()) {
+    const unknown = token.gateways?.find((id) => !ids.includes(id))
+    if (unknown) throw new ConfigError(`tokens[${index}].gateways: there is no gateway "${unknown}"`)
+  }
+}
+
+function mapValues<V, W>(record: Record<string, V>, to: (value: V, key: string) => W): Record<string, W> {
+  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, to(value, key)]))
+}

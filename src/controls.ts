@@ -1,0 +1,57 @@
+import * as z from 'zod'
+import { GatewayError } from './errors.ts'
+import type { Options } from './types.ts'
+
+const count = (min: number, max: number) =>
+  z
+    .union([z.int(), z.string().regex(/^\d+$/, 'a whole number').transform(Number)])
+    .pipe(z.int().min(min).max(max))
+
+/** The one table of settings: field ↔ header ↔ schema. Past this file nobody names a `cf-aig-*` setting. */
+const controls = {
+  requestTimeout: ['cf-aig-request-timeout', count(1, 3_600_000)],
+  maxAttempts: ['cf-aig-max-attempts', count(1, 5)],
+  retryDelay: ['cf-aig-retry-delay', count(0, 60_000)],
+  backoff: ['cf-aig-backoff', z.enum(['constant', 'linear', 'exponential'])],
+  eventId: ['cf-aig-event-id', z.string().regex(/^[\x21-\x7e]{1,256}$/, '1 to 256 visible ASCII characters')],
+} as const satisfies Record<keyof Options, readonly [header: string, schema: z.ZodType]>
+
+const fields = Object.entries(controls) as [keyof Options, readonly [string, z.ZodType]][]
+/** Fields that a universal item's `config` object may set. */
+const configFields = fields.filter(([field]) => field !== 'eventId')
+
+/**
+ * Read settings from headers, by header name.
+ * @throws GatewayError bad_request, naming the header
+ */
+export function readHeaders(headers: Headers): Options {
+  return readFields(fields, ([, [header]]) => [header, headers.get(header)])
+}
+
+/**
+ * Read settings from the `config` object of a universal item, by field name. Other fields are left alone.
+ * @throws GatewayError bad_request, naming the field
+ */
+export function readConfig(config: Readonly<Record<string, unknown>>): Options {
+  return readFields(configFields, ([field]) => [
+    `config.${field}`,
+    Object.hasOwn(config, field) ? config[field] : null,
+  ])
+}
+
+type Entry = (typeof fields)[number]
+
+function readFields(
+  entries: readonly Entry[],
+  look: (entry: Entry) => [name: string, value: unknown],
+): Options {
+  const options: Record<string, unknown> = {}
+  for (const entry of entries) {
+    const [name, value] = look(entry)
+    if (value === null || value === undefined) continue
+    const parsed = entry[1][1].safeParse(value)
+    if (!parsed.success) throw new GatewayError('bad_request', `${name}: ${parsed.error.issues[0]?.message}`)
+    options[entry[0]] = parsed.data
+  }
+  return options
+}

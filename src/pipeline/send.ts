@@ -1,0 +1,72 @@
+import { GatewayError } from '../errors.ts'
+import { limits } from '../limits.ts'
+import type { Providers } from '../providers/providers.ts'
+import type { Runtime, Step } from '../types.ts'
+
+/** One try of one step. Throws `GatewayError` only; `client_closed` when the signal was the client's. */
+export type Send = (step: Step, signal: AbortSignal) => Promise<Response>
+
+/** Nobody asked for compression, so nobody pays for it; a provider that compresses all the same is decoded by `fetch`. */
+const acceptEncoding = 'identity'
+
+/** Calls providers through the runtime's `fetch`. */
+export function createSend(providers: Providers, runtime: Runtime): Send {
+  return async (step, signal) => {
+    const timer = new AbortController()
+    const ms = step.options.requestTimeout ?? limits.firstByteMs
+    const timeout = setTimeout(() => timer.abort(), ms)
+    try {
+      const response = await call(step, AbortSignal.any([signal, timer.signal]))
+      return step.options.requestTimeout === undefined ? response : await withFirstPart(response)
+    } catch (error) {
+      if (signal.aborted) throw new GatewayError('client_closed')
+      if (timer.signal.aborted)
+        throw new GatewayError('timeout', `The provider did not answer within ${ms} ms`)
+      throw error instanceof GatewayError ? error : new GatewayError('provider_failed')
+    } finally {
+      clearTimeout(timeout)
+    }
+  }
+
+  async function call(step: Step, signal: AbortSignal): Promise<Response> {
+    const provider = providers.get(step.provider)
+    if (!provider) throw new GatewayError('invalid_provider')
+    const { headers, body } = await provider.authorize(step, runtime.fetch, signal)
+    headers.set('accept-encoding', acceptEncoding)
+    const init: RequestInit & { duplex?: 'half' } = {
+      method: step.method,
+      headers,
+      body,
+      signal,
+      redirect: 'manual',
+    }
+    if (body instanceof ReadableStream) init.duplex = 'half'
+    const response = await runtime.fetch(new Request(step.url, init))
+    if (response.status < 200 || response.status > 599) throw new GatewayError('provider_failed')
+    return response
+  }
+}
+
+/** Wait for the first part of the body, then hand on the same bytes. Time-outs count up to here (contract 2.4). */
+async function withFirstPart(response: Response): Promise<Response> {
+  if (!response.body) return response
+  const reader = response.body.getReader()
+  const first = await reader.read()
+  const body = new ReadableStream<Uint8Array>({
+    start(controller) {
+      if (first.done) controller.close()
+      else controller.enqueue(first.value)
+    },
+    async pull(controller) {
+      const { done, value } = await reader.read()
+      if (done) controller.close()
+      else controller.enqueue(value)
+    },
+    cancel: (reason) => reader.cancel(reason),
+  })
+  return new Response(body, {
+    status: response.status,
+    statusText: response.statusText,
+    headers: response.headers,
+  })
+}

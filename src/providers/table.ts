@@ -1,0 +1,211 @@
+/** How a provider wants its key. */
+export type Auth =
+  | {
+      readonly kind: 'header'
+      /** Where the stored key goes. */
+      readonly header: string
+      /** Stands before it. */
+      readonly scheme?: string
+      /** Other headers in which this provider takes a client's key. */
+      readonly also?: readonly string[]
+    }
+  /** AWS Signature Version 4; a stored key that is not JSON is a bearer key. */
+  | { readonly kind: 'sigv4' }
+  /** A Google access token, or a service account to mint one from. */
+  | { readonly kind: 'google' }
+
+/** One spelling of a path, and what it means upstream. `{name}` stands for one segment, `{rest}` for all that follow. */
+export interface PathRule {
+  readonly from: string
+  readonly to: string
+  /** Where this spelling lives elsewhere than the row. */
+  readonly base_url?: string
+  /** SigV4 service of this spelling. */
+  readonly service?: string
+}
+
+/** What there is to know of a provider. */
+export interface ProviderRow {
+  /** May hold placeholders, filled from the path or from the provider's settings. */
+  readonly base_url: string
+  readonly auth: Auth
+  /** Tried in order; a path that fits none goes on as it is. */
+  readonly paths?: readonly PathRule[]
+  /** The variable in which this provider's own SDKs look for its key. */
+  readonly env?: string
+  /** A header that may name the whole target, and the hosts it may name. */
+  readonly target?: { readonly header: string; readonly hosts: RegExp }
+}
+
+const bearer: Auth = { kind: 'header', header: 'authorization', scheme: 'Bearer' }
+const key = (header: string): Auth => ({ kind: 'header', header, also: ['authorization'] })
+/** Accept a path with and without the version that the base URL holds already. */
+const optional = (...prefixes: string[]): readonly PathRule[] =>
+  prefixes.map((prefix) => ({ from: `${prefix}/{rest}`, to: '{rest}' }))
+
+const grok: ProviderRow = {
+  base_url: 'https://api.x.ai/v1',
+  auth: bearer,
+  paths: optional('v1'),
+  env: 'XAI_API_KEY',
+}
+const perplexity: ProviderRow = {
+  base_url: 'https://api.perplexity.ai',
+  auth: bearer,
+  env: 'PERPLEXITY_API_KEY',
+}
+
+/** Every provider, by the slug its users write (contract 1.2). To add one, add a row. */
+export const table: Readonly<Record<string, ProviderRow>> = {
+  openai: {
+    base_url: 'https://api.openai.com/v1',
+    auth: bearer,
+    paths: optional('v1'),
+    env: 'OPENAI_API_KEY',
+  },
+  anthropic: {
+    base_url: 'https://api.anthropic.com/v1',
+    auth: key('x-api-key'),
+    paths: optional('v1'),
+    env: 'ANTHROPIC_API_KEY',
+  },
+  'azure-openai': {
+    base_url: 'https://{resource}.openai.azure.com/openai',
+    auth: key('api-key'),
+    paths: [
+      { from: '{resource}/openai/{rest}', to: '{rest}' },
+      { from: '{resource}/{deployment}/{rest}', to: 'deployments/{deployment}/{rest}' },
+    ],
+    env: 'AZURE_OPENAI_API_KEY',
+  },
+  'aws-bedrock': {
+    base_url: 'https://bedrock-runtime.{region}.amazonaws.com',
+    auth: { kind: 'sigv4' },
+    paths: [
+      { from: 'bedrock-runtime/{region}/{rest}', to: '{rest}', service: 'bedrock' },
+      {
+        from: 'bedrock-mantle/{region}/{rest}',
+        to: '{rest}',
+        base_url: 'https://bedrock-mantle.{region}.api.aws',
+        service: 'bedrock-mantle',
+      },
+    ],
+    env: 'AWS_BEARER_TOKEN_BEDROCK',
+  },
+  baseten: {
+    base_url: 'https://inference.baseten.co/v1',
+    auth: { kind: 'header', header: 'authorization', scheme: 'Api-Key' },
+    paths: [
+      { from: 'model/{model}', to: 'production/predict', base_url: 'https://model-{model}.api.baseten.co' },
+      ...optional('v1'),
+    ],
+    env: 'BASETEN_API_KEY',
+  },
+  cartesia: { base_url: 'https://api.cartesia.ai', auth: key('x-api-key'), env: 'CARTESIA_API_KEY' },
+  cerebras: {
+    base_url: 'https://api.cerebras.ai/v1',
+    auth: bearer,
+    paths: optional('v1'),
+    env: 'CEREBRAS_API_KEY',
+  },
+  cohere: { base_url: 'https://api.cohere.com', auth: bearer, env: 'CO_API_KEY' },
+  deepgram: {
+    base_url: 'https://api.deepgram.com',
+    auth: { kind: 'header', header: 'authorization', scheme: 'Token' },
+    env: 'DEEPGRAM_API_KEY',
+  },
+  deepseek: {
+    base_url: 'https://api.deepseek.com',
+    auth: bearer,
+    paths: optional('v1'),
+    env: 'DEEPSEEK_API_KEY',
+  },
+  elevenlabs: { base_url: 'https://api.elevenlabs.io', auth: key('xi-api-key'), env: 'ELEVENLABS_API_KEY' },
+  fal: {
+    base_url: 'https://fal.run',
+    auth: { kind: 'header', header: 'authorization', scheme: 'Key' },
+    env: 'FAL_KEY',
+    target: { header: 'x-fal-target-url', hosts: /^([a-z0-9-]+\.)*fal\.(run|ai)$/ },
+  },
+  fireworks: {
+    base_url: 'https://api.fireworks.ai/inference/v1',
+    auth: bearer,
+    paths: optional('inference/v1', 'v1'),
+    env: 'FIREWORKS_API_KEY',
+  },
+  'google-ai-studio': {
+    base_url: 'https://generativelanguage.googleapis.com',
+    auth: key('x-goog-api-key'),
+    env: 'GEMINI_API_KEY',
+  },
+  'google-vertex-ai': {
+    base_url: 'https://aiplatform.googleapis.com',
+    auth: { kind: 'google' },
+    paths: [
+      {
+        from: '{version}/projects/{project}/locations/global/{rest}',
+        to: '{version}/projects/{project}/locations/global/{rest}',
+      },
+      {
+        from: '{version}/projects/{project}/locations/{region}/{rest}',
+        to: '{version}/projects/{project}/locations/{region}/{rest}',
+        base_url: 'https://{region}-aiplatform.googleapis.com',
+      },
+    ],
+    env: 'GOOGLE_SERVICE_ACCOUNT_JSON',
+  },
+  grok,
+  xai: grok,
+  groq: {
+    base_url: 'https://api.groq.com/openai/v1',
+    auth: bearer,
+    paths: optional('openai/v1', 'v1'),
+    env: 'GROQ_API_KEY',
+  },
+  huggingface: { base_url: 'https://api-inference.huggingface.co/models', auth: bearer, env: 'HF_TOKEN' },
+  ideogram: { base_url: 'https://api.ideogram.ai', auth: key('api-key'), env: 'IDEOGRAM_API_KEY' },
+  mistral: {
+    base_url: 'https://api.mistral.ai/v1',
+    auth: bearer,
+    paths: optional('v1'),
+    env: 'MISTRAL_API_KEY',
+  },
+  nebius: {
+    base_url: 'https://api.studio.nebius.com/v1',
+    auth: bearer,
+    paths: optional('v1'),
+    env: 'NEBIUS_API_KEY',
+  },
+  ollama: { base_url: 'http://127.0.0.1:11434/v1', auth: bearer, paths: optional('v1') },
+  openrouter: {
+    base_url: 'https://openrouter.ai/api/v1',
+    auth: bearer,
+    paths: optional('api/v1', 'v1'),
+    env: 'OPENROUTER_API_KEY',
+  },
+  parallel: { base_url: 'https://api.parallel.ai', auth: key('x-api-key'), env: 'PARALLEL_API_KEY' },
+  perplexity,
+  'perplexity-ai': perplexity,
+  replicate: {
+    base_url: 'https://api.replicate.com/v1',
+    auth: bearer,
+    paths: optional('v1'),
+    env: 'REPLICATE_API_TOKEN',
+  },
+  together: {
+    base_url: 'https://api.together.xyz/v1',
+    auth: bearer,
+    paths: optional('v1'),
+    env: 'TOGETHER_API_KEY',
+  },
+  vllm: { base_url: 'http://127.0.0.1:8000/v1', auth: bearer, paths: optional('v1') },
+  'workers-ai': {
+    base_url: 'https://api.cloudflare.com/client/v4/accounts/{account_id}/ai',
+    auth: bearer,
+    paths: [
+      { from: '@cf/{rest}', to: 'run/@cf/{rest}' },
+      { from: '@hf/{rest}', to: 'run/@hf/{rest}' },
+    ],
+    env: 'CLOUDFLARE_API_TOKEN',
+  },
+}

@@ -1,0 +1,81 @@
+import { GatewayError } from '../errors.ts'
+import type { Principal } from '../types.ts'
+import type { Token, Tokens } from './tokens.ts'
+
+const gatewayHeader = 'cf-aig-authorization'
+
+/** What a gateway asks of a caller. */
+export interface Gate {
+  readonly id: string
+  /** Refuse callers without a token. */
+  readonly required: boolean
+  readonly tokens: Tokens
+  /** Headers in which providers' keys come, and in which a gateway token may come instead. */
+  readonly slots: readonly string[]
+}
+
+/**
+ * Take every gateway credential out of `headers`, and tell whose it was.
+ * `cf-aig-authorization` is the gateway's; without it a provider's slot may hold the gateway token, which then
+ * is not the provider's key (contract: "The gateway's own token may ride in the provider's auth slot").
+ * @returns the token, or undefined where none is needed and none was shown
+ * @throws GatewayError unauthorized
+ */
+export async function takeToken(headers: Headers, gate: Gate, known?: Token): Promise<Token | undefined> {
+  const shown = headers.get(gatewayHeader)
+  headers.delete(gatewayHeader)
+  let token = shown === null ? known : await gate.tokens.find(bare(shown))
+  if (shown !== null && !token?.opens(gate.id) && gate.required) throw new GatewayError('unauthorized')
+  if (gate.tokens.size === 0) return undefined
+  for (const slot of gate.slots) {
+    const value = headers.get(slot)
+    const found = value === null ? undefined : await gate.tokens.find(bare(value))
+    if (!found) continue
+    headers.delete(slot) // never a provider's key, whoever else vouched for the caller
+    token ??= found
+  }
+  return token?.opens(gate.id) ? token : undefined
+}
+
+/** @throws GatewayError unauthorized, where a token is required and there is none */
+export function toPrincipal(token: Token | undefined, gate: Gate): Principal {
+  if (!token && gate.required) throw new GatewayError('unauthorized')
+  return { name: token?.name ?? 'anonymous' }
+}
+
+/** A credential without its scheme; `cf-aig-authorization` comes with and without one. */
+function bare(value: string): string {
+  return value.replace(/^(Bearer|Token|Key)\s+/i, '').trim()
+}
+
+/** Subprotocols that carry a secret behind their first dot. */
+const secretProtocol = /^(cf-aig-authorization|xi-api-key|fal-api-key|openai-insecure-api-key)\./
+/** Spoken once this gateway serves it; selecting it before would promise what is not there. */
+const reserved = 'trunkline.v1'
+
+/** What a list of offered subprotocols says. */
+export interface Offer {
+  /** The gateway token among them. */
+  readonly token?: string
+  /** The one to select. */
+  readonly selected?: string
+  readonly offered: boolean
+}
+
+/**
+ * Read `Sec-WebSocket-Protocol`. Selected is the first name without a secret; else, since browsers fail
+ * without a selection, the token's own (PROTOCOL.md, "Subprotocol echo").
+ */
+export function readOffer(header: string | null): Offer {
+  const names = (header ?? '')
+    .split(',')
+    .map((name) => name.trim())
+    .filter(Boolean)
+  const credential = names.find((name) => name.startsWith(`${gatewayHeader}.`))
+  const selected = names.find((name) => !secretProtocol.test(name) && name !== reserved) ?? credential
+  return {
+    offered: names.length > 0,
+    ...(credential && { token: credential.slice(gatewayHeader.length + 1) }),
+    ...(selected && { selected }),
+  }
+}

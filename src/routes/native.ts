@@ -1,0 +1,55 @@
+import { readHeaders } from '../controls.ts'
+import { GatewayError } from '../errors.ts'
+import { limits } from '../limits.ts'
+import type { Call, Step } from '../types.ts'
+import { takeToken, toPrincipal } from './authenticate.ts'
+import type { Room } from './context.ts'
+import { forwardable } from './headers.ts'
+import { readBytes } from './universal.ts'
+
+/** Where a pass-through request goes. */
+export interface Target {
+  readonly slug: string
+  /** As the client wrote it, still percent-encoded, without its leading slash. */
+  readonly path: string
+  /** Empty, or with its question mark. */
+  readonly search: string
+}
+
+/**
+ * Any method on `/v1/{account}/{gateway}/{provider}/…`: the same request, to the provider. The body is not looked at.
+ * @throws GatewayError
+ */
+export async function readNative(
+  request: Request,
+  target: Target,
+  requestId: string,
+  room: Room,
+): Promise<Call> {
+  const given = new Headers(request.headers)
+  const principal = toPrincipal(await takeToken(given, room.gate), room.gate)
+  const provider = room.providers.get(target.slug)
+  if (!provider) throw new GatewayError('invalid_provider', `Invalid provider: ${target.slug.slice(0, 80)}`)
+  const options = { ...room.defaults, ...readHeaders(given) }
+  const url = provider.resolve(target.path, target.search, given)
+  const body = await readBody(request, options.maxAttempts ?? 1)
+  const step: Step = {
+    provider: target.slug,
+    method: request.method,
+    url,
+    headers: forwardable(given),
+    body,
+    options,
+  }
+  const eventId = options.eventId ?? requestId
+  return { requestId, eventId, gateway: room.settings.id, principal, steps: [step], signal: request.signal }
+}
+
+/** A body goes through as it comes, unless it must be kept for a retry and says that it is small enough. */
+async function readBody(request: Request, attempts: number): Promise<Step['body']> {
+  if (request.method === 'GET' || request.method === 'HEAD' || !request.body) return null
+  const length = Number(request.headers.get('content-length') ?? Number.POSITIVE_INFINITY)
+  return attempts > 1 && length <= limits.replayBytes
+    ? readBytes(request.body, limits.replayBytes)
+    : request.body
+}

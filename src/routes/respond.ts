@@ -1,0 +1,30 @@
+import { type GatewayError, toErrorResponse } from '../errors.ts'
+import type { Call, Result } from '../types.ts'
+import { returnable } from './headers.ts'
+
+/** Names of the response headers of contract 2.5. */
+export const responseHeaders = {
+  requestId: 'cf-aig-request-id',
+  eventId: 'cf-aig-event-id',
+  step: 'cf-aig-step',
+  cacheStatus: 'cf-aig-cache-status',
+} as const
+
+/** A result as an HTTP response: the provider's status, headers and bytes, and what became of the call. */
+export function toResponse(call: Call, { response, step, cacheStatus }: Result): Response {
+  const headers = returnable(response.headers)
+  headers.set(responseHeaders.requestId, call.requestId)
+  headers.set(responseHeaders.eventId, call.eventId)
+  headers.set(responseHeaders.step, String(step))
+  headers.set(responseHeaders.cacheStatus, cacheStatus)
+  return new Response(response.body, { status: response.status, statusText: response.statusText, headers })
+}
+
+/** An error as an HTTP response that names its request. */
+export function toFailure(error: GatewayError, requestId: string, eventId: string = requestId): Response {
+  return toErrorResponse(error, {
+    [responseHeaders.requestId]: requestId,
+    [responseHeaders.eventId]: eventId,
+    ...(error.step !== undefined && { [responseHeaders.step]: String(error.step) }),
+  })
+}

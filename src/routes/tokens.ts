@@ -1,0 +1,46 @@
+import type { TokenSettings } from '../config.ts'
+
+/** A gateway token as it is kept: without its secret. */
+export interface Token {
+  readonly name: string
+  /** SHA-256 of the secret, in hex. */
+  readonly digest: string
+  opens(gateway: string): boolean
+}
+
+/** The tokens of a gateway, found by what a client shows. */
+export interface Tokens {
+  readonly size: number
+  find(credential: string): Promise<Token | undefined>
+  /** Find again by digest: no longer there means revoked. */
+  get(digest: string): Promise<Token | undefined>
+}
+
+/** Hash every token once; from then on no secret is held. */
+export function createTokens(settings: readonly TokenSettings[]): Tokens {
+  // Hashed at the first use, since Workers allow no asynchronous work at start.
+  let table: Promise<ReadonlyMap<string, Token>> | undefined
+  const ready = () => (table ??= hashAll(settings))
+  const get = async (digest: string) => (await ready()).get(digest)
+  return {
+    size: settings.length,
+    get,
+    // Looked up by digest: how long that takes tells nothing about a secret, as nobody can steer a digest.
+    find: async (credential) => get(await sha256(credential)),
+  }
+}
+
+async function hashAll(settings: readonly TokenSettings[]): Promise<ReadonlyMap<string, Token>> {
+  const tokens = settings
+    .filter((token) => token.permissions.includes('run'))
+    .map(async ({ name, token, gateways }): Promise<Token> => {
+      const opens = (gateway: string) => gateways === undefined || gateways.includes(gateway)
+      return { name, digest: await sha256(token), opens }
+    })
+  return new Map((await Promise.all(tokens)).map((token) => [token.digest, token]))
+}
+
+async function sha256(text: string): Promise<string> {
+  const bytes = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text)))
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+}

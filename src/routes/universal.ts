@@ -1,0 +1,155 @@
+import * as z from 'zod'
+import { readConfig, readHeaders } from '../controls.ts'
+import { GatewayError } from '../errors.ts'
+import { limits } from '../limits.ts'
+import type { Call, Options, Step } from '../types.ts'
+import { takeToken, toPrincipal } from './authenticate.ts'
+import type { Room } from './context.ts'
+import { forwardable, fromItem } from './headers.ts'
+import type { Token } from './tokens.ts'
+
+const object = z.custom<Record<string, unknown>>(
+  (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
+  'an object',
+)
+
+/** One item of a universal request (contract 2.1). Unknown fields are left alone, as the original does. */
+const item = z.object({
+  provider: z.string('a string').min(1),
+  endpoint: z.string('a string'),
+  headers: object.optional(),
+  query: z.custom<unknown>((value) => value !== undefined, 'required'),
+  config: object.optional(),
+  authorization: z.string('a string').optional(),
+})
+
+/** Who asks, and what holds for all items of one request. */
+export interface Asker {
+  readonly requestId: string
+  readonly eventId?: string
+  /** Vouched for by the connection. */
+  readonly token: Token | undefined
+  /** Of the request's or the connection's headers. */
+  readonly options: Options
+  readonly signal: AbortSignal
+}
+
+/**
+ * A universal request, parsed from JSON already, as a call. HTTP and sockets share this function.
+ * @throws GatewayError bad_request, invalid_provider, unauthorized
+ */
+export async function toUniversalCall(body: unknown, asker: Asker, room: Room): Promise<Call> {
+  const items: readonly unknown[] = Array.isArray(body) ? body : [body]
+  if (items.length > limits.steps) throw new GatewayError('bad_request', `at most ${limits.steps} items`)
+  const steps: Step[] = []
+  let token = asker.token
+  for (const [index, value] of items.entries()) {
+    const where = Array.isArray(body) ? `[${index}].` : ''
+    const parsed = item.safeParse(value)
+    if (!parsed.success) throw new GatewayError('bad_request', where + firstIssue(parsed.error))
+    const made = await toStep(parsed.data, asker, room, token)
+    token = made.token
+    steps.push(made.step)
+  }
+  const [first, ...rest] = steps
+  if (!first) throw new GatewayError('bad_request', 'the list of items is empty')
+  return {
+    requestId: asker.requestId,
+    eventId: asker.eventId ?? asker.options.eventId ?? asker.requestId,
+    gateway: room.settings.id,
+    principal: toPrincipal(token, room.gate),
+    steps: [first, ...rest],
+    signal: asker.signal,
+  }
+}
+
+async function toStep(
+  { provider: slug, endpoint, query, ...rest }: z.infer<typeof item>,
+  asker: Asker,
+  room: Room,
+  known: Token | undefined,
+): Promise<{ step: Step; token: Token | undefined }> {
+  const provider = room.providers.get(slug)
+  if (!provider)
+    throw new GatewayError('invalid_provider', `Invalid provider: ${JSON.stringify(slug.slice(0, 80))}`)
+  const given = fromItem(rest.headers ?? {})
+  if (rest.authorization !== undefined && !given.has('authorization')) {
+    for (const [name, value] of fromItem({ authorization: rest.authorization })) given.set(name, value)
+  }
+  const token = await takeToken(given, room.gate, known)
+  const mark = endpoint.indexOf('?')
+  const path = mark < 0 ? endpoint : endpoint.slice(0, mark)
+  const url = provider.resolve(path, mark < 0 ? '' : endpoint.slice(mark), given)
+  const headers = forwardable(given)
+  if (!headers.has('content-type')) headers.set('content-type', 'application/json')
+  const options = {
+    ...room.defaults,
+    ...asker.options,
+    ...readHeaders(given),
+    ...readConfig(rest.config ?? {}),
+  }
+  return { step: { provider: slug, method: 'POST', url, headers, body: toJson(query), options }, token }
+}
+
+/** @throws GatewayError bad_request for what is nested deeper than the runtime's stack */
+function toJson(query: unknown): string {
+  try {
+    return JSON.stringify(query)
+  } catch {
+    throw new GatewayError('bad_request', 'query: nested too deeply')
+  }
+}
+
+function firstIssue(error: z.ZodError): string {
+  const issue = error.issues[0]
+  return issue?.path.length ? `${issue.path.join('.')}: ${issue.message}` : 'an item must be an object'
+}
+
+/** `POST /v1/{account}/{gateway}`. @throws GatewayError */
+export async function readUniversal(request: Request, requestId: string, room: Room): Promise<Call> {
+  const headers = new Headers(request.headers)
+  const token = await takeToken(headers, room.gate)
+  const options = readHeaders(headers)
+  const body = await readJson(request)
+  return toUniversalCall(body, { requestId, token, options, signal: request.signal }, room)
+}
+
+async function readJson(request: Request): Promise<unknown> {
+  const text = new TextDecoder().decode(await readBytes(request.body, limits.bodyBytes))
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw new GatewayError('bad_request', 'The body is not JSON')
+  }
+}
+
+/**
+ * A whole body, up to a number of bytes.
+ * @throws GatewayError too_large; client_closed when the stream breaks
+ */
+export async function readBytes(
+  body: ReadableStream<Uint8Array> | null,
+  bytesMax: number,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const parts: Uint8Array[] = []
+  let size = 0
+  const reader = body?.getReader()
+  while (reader) {
+    const { done, value } = await reader.read().catch(() => {
+      throw new GatewayError('client_closed')
+    })
+    if (done) break
+    size += value.byteLength
+    parts.push(value)
+    if (size <= bytesMax) continue
+    await reader.cancel().catch(() => undefined)
+    throw new GatewayError('too_large', `The body is larger than ${bytesMax} bytes`)
+  }
+  const whole = new Uint8Array(size)
+  let offset = 0
+  for (const part of parts) {
+    whole.set(part, offset)
+    offset += part.byteLength
+  }
+  return whole
+}

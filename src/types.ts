@@ -1,0 +1,86 @@
+/** The words of the whole project. Each is used in this sense only; see the README's "How it is built". */
+
+/** What the web platform does not define, given by an adapter. */
+export interface Runtime {
+  /** Outbound HTTP. Must not follow redirects when told `redirect: 'manual'`, and must stop on `signal`. */
+  fetch(request: Request): Promise<Response>
+  /** Told of every fault that no caller can act on. Must not throw. */
+  report(where: string, error: unknown): void
+}
+
+/** Text frames are strings, binary frames are bytes. */
+export type Frame = string | Uint8Array
+
+/** One end of a WebSocket, a client's or a provider's. */
+export interface Socket {
+  /** Resolves once the peer's buffer is below the adapter's limit. Never rejects: a closed peer swallows frames. */
+  send(frame: string): Promise<void>
+  close(code: number, reason: string): void
+}
+
+/** Who makes a call: a gateway token, or nobody on a gateway without authentication. */
+export interface Principal {
+  /** The token's name in the configuration; `anonymous` without one. */
+  readonly name: string
+}
+
+/** How the pauses between the tries of one step grow. */
+export type Backoff = 'constant' | 'linear' | 'exponential'
+
+/** The `cf-aig-*` settings of one step, after item, request and gateway have been merged. */
+export interface Options {
+  /** Milliseconds until the first part of the provider's answer; absent: the limit of `limits.ts`. */
+  readonly requestTimeout?: number
+  /** All tries of one step, the first included; 1 to 5, default 1. */
+  readonly maxAttempts?: number
+  /** Milliseconds before the second try; 0 to 60,000, default 1,000. */
+  readonly retryDelay?: number
+  /** Default `constant`. */
+  readonly backoff?: Backoff
+  /** The client's own name for the request; generated when absent. */
+  readonly eventId?: string
+}
+
+/** One upstream target of a call. */
+export interface Step {
+  /** The provider's slug as the client wrote it. */
+  readonly provider: string
+  readonly method: string
+  readonly url: URL
+  /** What goes upstream, free of gateway credentials and connection headers; auth is added by `send`. */
+  readonly headers: Headers
+  /** A stream can be sent once only, so a step with one is never tried twice. */
+  readonly body: string | Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | null
+  readonly options: Options
+}
+
+/** One client request, parsed once, never changed. */
+export interface Call {
+  /** UUIDv7, ours. */
+  readonly requestId: string
+  /** The client's, or the request id. */
+  readonly eventId: string
+  readonly gateway: string
+  readonly principal: Principal
+  /** Tried in order until one answers 2xx. */
+  readonly steps: readonly [Step, ...Step[]]
+  /** Aborts when the client has left. */
+  readonly signal: AbortSignal
+}
+
+/** The answer, and what became of the call. */
+export interface Result {
+  /** The provider's, its body still a stream. */
+  readonly response: Response
+  /** Index of the step that answered. */
+  readonly step: number
+  /** Tries made in all, over every step. */
+  readonly attempts: number
+  readonly cacheStatus: 'HIT' | 'MISS'
+}
+
+/** Carries a call on to its result. Throws `GatewayError` only. */
+export type Handler = (call: Call) => Promise<Result>
+
+/** Wraps the next handler. */
+export type Stage = (call: Call, next: Handler) => Promise<Result>

@@ -1,0 +1,9 @@
+import process from 'node:process'
+import { parseArgs } from 'node:util'
+import { startUpstream } from './server.ts'
+
+/** The emulator as a process of its own. */
+const { port } = parseArgs({ options: { port: { type: 'string', default: '0' } } }).values
+const upstream = await startUpstream({ port: Number(port) })
+console.log(`LISTENING ${upstream.port}`)
+process.on('SIGTERM', () => process.exit(0))

@@ -1,0 +1,18 @@
+import { build } from 'esbuild'
+
+/** Bundle the Worker into one self-contained module. */
+export async function bundleWorker(outfile: string, minify: boolean): Promise<void> {
+  await build({
+    entryPoints: [new URL('./worker.ts', import.meta.url).pathname],
+    outfile,
+    bundle: true,
+    minify,
+    format: 'esm',
+    platform: 'neutral',
+    target: 'es2023',
+    mainFields: ['module', 'main'],
+    conditions: ['workerd', 'worker', 'browser'],
+    external: ['cloudflare:*', 'node:*'],
+    logLevel: 'error',
+  })
+}

@@ -1,0 +1,99 @@
+import { spawn } from 'node:child_process'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import process from 'node:process'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { ConfigError } from '../../src/index.ts'
+import { table } from '../../src/providers/table.ts'
+import { launch } from '../launch.ts'
+import type { Options } from '../options.ts'
+import { type Server, toUrl } from '../server.ts'
+import { bundleWorker } from './bundle.ts'
+
+/** Newest date the pinned workerd knows; `request.signal` is on by default from here. */
+const compatibilityDate = '2026-11-17'
+const startMs = 10_000
+const pollMs = 20
+
+/** `start:workers`: the Worker bundle in workerd, with Durable Objects on disk, as a child process. */
+await launch('workers', async (_config, options, input) => {
+  const port = options.port || (await freePort())
+  const folder = await mkdtemp(join(tmpdir(), 'trunkline-workers-'))
+  const objects = resolve(options.data, 'workers')
+  await mkdir(objects, { recursive: true })
+  await bundleWorker(join(folder, 'worker.mjs'), false)
+  const env: NodeJS.ProcessEnv = { ...process.env, TRUNKLINE_CONFIG: JSON.stringify(input ?? {}), TRUNKLINE_LOOPBACK: '1' }
+  const file = join(folder, 'config.capnp')
+  await writeFile(file, toCapnp({ options, port, objects, names: namesOf(env) }))
+  const child = spawn('workerd', ['serve', file, '--experimental'], { env, stdio: ['ignore', 'inherit', 'inherit'] })
+  const ended = new Promise<void>((done) => child.once('exit', () => done()))
+  const server: Server = {
+    url: toUrl(options.host, port),
+    async stop() {
+      child.kill('SIGTERM')
+      await ended
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+  child.once('error', (error) => console.error(`trunkline: workerd: ${error.message}`))
+  await untilReady(server.url, ended)
+  void ended.then(() => process.exit(child.signalCode ? 0 : (child.exitCode ?? 1)))
+  return server
+})
+
+async function untilReady(url: string, ended: Promise<void>): Promise<void> {
+  let gone = false
+  void ended.then(() => {
+    gone = true
+  })
+  for (const until = Date.now() + startMs; Date.now() < until && !gone; await sleep(pollMs)) {
+    const response = await fetch(`${url}/health`).catch(() => undefined) // not listening yet
+    if (response?.ok) return
+  }
+  throw new ConfigError(`workerd did not start at ${url}`)
+}
+
+/** Variables the Worker may see: our own, each provider's key, and those that the configuration refers to. */
+function namesOf(env: NodeJS.ProcessEnv): readonly string[] {
+  const own = ['TRUNKLINE_CONFIG', 'TRUNKLINE_TOKEN', 'TRUNKLINE_LOOPBACK']
+  const keys = Object.values(table).flatMap((row) => row.env ?? [])
+  const named = [...(env['TRUNKLINE_CONFIG'] ?? '').matchAll(/"env:(\w+)"/g)].map((match) => match[1] ?? '')
+  return [...new Set([...own, ...keys, ...named])].filter((name) => env[name])
+}
+
+/** Values come from workerd's own environment, so that no secret is written to a file. */
+function toCapnp(parts: { options: Options; port: number; objects: string; names: readonly string[] }): string {
+  const { options, port, objects, names } = parts
+  const text = (value: string) => JSON.stringify(value)
+  const address = options.host.includes(':') ? `[${options.host}]:${port}` : `${options.host}:${port}`
+  return `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [
+    (name = "main", worker = (
+      modules = [(name = "worker.mjs", esModule = embed "worker.mjs")],
+      compatibilityDate = ${text(compatibilityDate)},
+      globalOutbound = "internet",
+      durableObjectNamespaces = [(className = "Session", uniqueKey = "trunkline-session", enableSql = true)],
+      durableObjectStorage = (localDisk = "objects"),
+      bindings = [
+        (name = "SESSIONS", durableObjectNamespace = "Session"),
+        ${names.map((name) => `(name = ${text(name)}, fromEnvironment = ${text(name)})`).join(',\n        ')}
+      ])),
+    (name = "internet", network = (allow = ["public", "private", "local"], tlsOptions = (trustBrowserCas = true))),
+    (name = "objects", disk = (path = ${text(objects)}, writable = true)),
+  ],
+  sockets = [(name = "http", address = ${text(address)}, http = (), service = "main")]
+);
+`
+}
+
+function freePort(): Promise<number> {
+  return new Promise((done) => {
+    const probe = createServer().listen(0, '127.0.0.1', () => {
+      const address = probe.address()
+      probe.close(() => done(typeof address === 'object' && address ? address.port : 0))
+    })
+  })
+}

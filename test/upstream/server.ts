@@ -148,7 +148,10 @@ function sendJson({ response, control }: Exchange, status: number, value: unknow
 
 async function sendBytes({ response, control }: Exchange, bytes: number): Promise<void> {
   response.writeHead(200, { 'content-type': 'application/octet-stream', ...control.headers })
-  const piece = Buffer.alloc(pieceBytes, Uint8Array.from({ length: 256 }, (_, index) => index))
+  const piece = Buffer.alloc(
+    pieceBytes,
+    Uint8Array.from({ length: 256 }, (_, index) => index),
+  )
   for (let left = bytes; left > 0; left -= pieceBytes) {
     if (response.write(piece.subarray(0, Math.min(left, pieceBytes)))) continue
     await new Promise<void>((resolve) => response.once('drain', resolve).once('close', resolve))

@@ -1,0 +1,50 @@
+import { execFileSync } from 'node:child_process'
+import { readFileSync, rmSync } from 'node:fs'
+import { gzipSync } from 'node:zlib'
+import { build } from 'esbuild'
+import { bundleWorker } from './adapters/workers/bundle.ts'
+
+/** The core must stay small enough to start fast anywhere. */
+const coreGzipBytesMax = 80 * 1024
+
+rmSync('dist', { recursive: true, force: true })
+
+// Dependencies are bundled in: what a user runs is what was tested.
+const common = { bundle: true, format: 'esm', target: 'es2023', logLevel: 'warning' }
+const requireShim = "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);"
+await build({
+  ...common,
+  entryPoints: ['src/index.ts', 'adapters/node.ts', 'adapters/bun.ts', 'adapters/deno.ts', 'adapters/cli.ts'],
+  outdir: 'dist',
+  entryNames: '[name]',
+  splitting: true,
+  platform: 'node',
+  minifySyntax: true,
+  banner: { js: requireShim },
+})
+await build({
+  ...common,
+  entryPoints: ['adapters/deno-deploy.ts'],
+  outfile: 'dist/deno-deploy.js',
+  platform: 'node',
+  minify: true,
+  banner: { js: requireShim },
+})
+await bundleWorker('dist/worker.js', true)
+const core = await build({ ...common, entryPoints: ['src/index.ts'], write: false, minify: true, platform: 'neutral', mainFields: ['module', 'main'] })
+execFileSync('tsc', ['-p', 'tsconfig.json', '--emitDeclarationOnly'], { stdio: 'inherit' })
+
+const sizes = [
+  ['core (src/index.ts, minified)', core.outputFiles[0].contents],
+  ...['index', 'node', 'bun', 'deno', 'cli', 'deno-deploy', 'worker'].map((name) => [`dist/${name}.js`, readFileSync(`dist/${name}.js`)]),
+]
+const kilobytes = (bytes) => `${(bytes / 1024).toFixed(1)} kB`.padStart(10)
+console.log(`${'bundle'.padEnd(32)}${'size'.padStart(10)}${'gzipped'.padStart(10)}`)
+for (const [name, bytes] of sizes) {
+  console.log(`${name.padEnd(32)}${kilobytes(bytes.length)}${kilobytes(gzipSync(bytes).length)}`)
+}
+const coreBytes = gzipSync(sizes[0][1]).length
+if (coreBytes > coreGzipBytesMax) {
+  console.error(`the core is over ${coreGzipBytesMax} bytes gzipped`)
+  process.exit(1)
+}

@@ -1,0 +1,36 @@
+import { table } from '../src/providers/table.ts'
+
+/** Gateway tokens of the tests; looked for wherever a secret must not appear. */
+export const tokens = { all: 'tk-all-4f1d9c', locked: 'tk-locked-77ab02' } as const
+/** The stored provider key of `keyed`. */
+export const storedKey = 'sk-stored-0be35f'
+/** Environment of every gateway under test. */
+export const env: Readonly<Record<string, string>> = { TEST_KEY: storedKey }
+/** Port that nobody listens on. */
+const deadUrl = 'http://127.0.0.1:9'
+
+/**
+ * One configuration for all runtimes: every row of the table goes to the emulator, under a prefix that names it.
+ * Gateways: `default` and `patient` (3 tries) are open, `locked` wants a token, `pages` serves one origin.
+ */
+export function configFor(upstreamUrl: string): Record<string, unknown> {
+  const rows = Object.keys(table).map((slug) => [slug, { base_url: `${upstreamUrl}/${slug}` }])
+  return {
+    gateways: [
+      { id: 'default', authentication: false, retry_max_attempts: 1 },
+      { id: 'locked', authentication: true },
+      { id: 'pages', authentication: false, cors_origins: ['https://app.example'] },
+      { id: 'patient', authentication: false, retry_max_attempts: 3, retry_delay: 10 },
+    ],
+    tokens: [
+      { name: 'all', token: tokens.all },
+      { name: 'locked', token: tokens.locked, gateways: ['locked'] },
+    ],
+    providers: {
+      ...Object.fromEntries(rows),
+      mine: { base_url: `${upstreamUrl}/mine/v1`, headers: { 'x-fixed': 'yes' } },
+      keyed: { base_url: `${upstreamUrl}/keyed`, api_key: 'env:TEST_KEY' },
+      offline: { base_url: deadUrl },
+    },
+  }
+}

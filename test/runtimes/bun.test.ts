@@ -1,0 +1,4 @@
+import { inject } from 'vitest'
+import { gatewaySuites } from '../suites/index.ts'
+
+gatewaySuites(inject('targets')['bun'], 'bun')

@@ -1,0 +1,24 @@
+import { describe, expect, test } from 'vitest'
+import type { RuntimeName } from '../launch.ts'
+import type { Target } from '../target.ts'
+import { authSuite } from './auth.ts'
+import { cancelSuite } from './cancel.ts'
+import { clientsSuite } from './clients.ts'
+import { edgeSuite } from './edge.ts'
+import { httpSuite } from './http.ts'
+import { socketSuite } from './socket.ts'
+import { universalSuite } from './universal.ts'
+
+/** Everything the gateway promises, on one runtime. */
+export function gatewaySuites(target: Target | undefined, runtime: RuntimeName): void {
+  describe(runtime, () => {
+    if (!target) return test('runs', () => expect(target, `${runtime} was not started`).toBeDefined())
+    describe('http', () => httpSuite(target))
+    describe('universal', () => universalSuite(target))
+    describe('auth', () => authSuite(target))
+    describe('socket', () => socketSuite(target))
+    describe('edge', () => edgeSuite(target))
+    describe('cancel', () => cancelSuite(target))
+    describe('clients', () => clientsSuite(target))
+  })
+}

@@ -1,0 +1,4 @@
+import type { Target } from '../target.ts'
+
+/** placeholder */
+export function universalSuite(_target: Target): void {}

@@ -11,7 +11,8 @@ rmSync('dist', { recursive: true, force: true })
 
 // Dependencies are bundled in: what a user runs is what was tested.
 const common = { bundle: true, format: 'esm', target: 'es2023', logLevel: 'warning' }
-const requireShim = "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);"
+const requireShim =
+  "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);"
 await build({
   ...common,
   entryPoints: ['src/index.ts', 'adapters/node.ts', 'adapters/bun.ts', 'adapters/deno.ts', 'adapters/cli.ts'],
@@ -31,12 +32,22 @@ await build({
   banner: { js: requireShim },
 })
 await bundleWorker('dist/worker.js', true)
-const core = await build({ ...common, entryPoints: ['src/index.ts'], write: false, minify: true, platform: 'neutral', mainFields: ['module', 'main'] })
+const core = await build({
+  ...common,
+  entryPoints: ['src/index.ts'],
+  write: false,
+  minify: true,
+  platform: 'neutral',
+  mainFields: ['module', 'main'],
+})
 execFileSync('tsc', ['-p', 'tsconfig.json', '--emitDeclarationOnly'], { stdio: 'inherit' })
 
 const sizes = [
   ['core (src/index.ts, minified)', core.outputFiles[0].contents],
-  ...['index', 'node', 'bun', 'deno', 'cli', 'deno-deploy', 'worker'].map((name) => [`dist/${name}.js`, readFileSync(`dist/${name}.js`)]),
+  ...['index', 'node', 'bun', 'deno', 'cli', 'deno-deploy', 'worker'].map((name) => [
+    `dist/${name}.js`,
+    readFileSync(`dist/${name}.js`),
+  ]),
 ]
 const kilobytes = (bytes) => `${(bytes / 1024).toFixed(1)} kB`.padStart(10)
 console.log(`${'bundle'.padEnd(32)}${'size'.padStart(10)}${'gzipped'.padStart(10)}`)

@@ -10,7 +10,7 @@ export interface Starts {
   get(peer: Peer): SessionStart | undefined | Promise<SessionStart | undefined>
 }
 
-const fromContext: Starts = { get: (peer) => peer.context['start'] as SessionStart | undefined }
+const fromContext: Starts = { get: (peer) => peer.context.start as SessionStart | undefined }
 const drainPollMs = 20
 
 /**

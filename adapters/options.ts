@@ -62,7 +62,7 @@ function parse(args: readonly string[]) {
  */
 export async function readConfigFile(file: string | undefined, env: Env): Promise<unknown> {
   if (file === undefined)
-    return env['TRUNKLINE_CONFIG'] || !existsSync(defaultFile) ? readEnvConfig(env) : readJson(defaultFile)
+    return env.TRUNKLINE_CONFIG || !existsSync(defaultFile) ? readEnvConfig(env) : readJson(defaultFile)
   if (!existsSync(file)) throw new ConfigError(`${file}: no such file`)
   if (!/\.[cm]?[jt]s$/.test(file)) return readJson(file)
   const module: unknown = await import(pathToFileURL(resolve(file)).href)
@@ -71,7 +71,7 @@ export async function readConfigFile(file: string | undefined, env: Env): Promis
 
 /** TRUNKLINE_CONFIG, or nothing. @throws ConfigError when it is not JSON */
 export function readEnvConfig(env: Env): unknown {
-  return env['TRUNKLINE_CONFIG'] ? parseJson(env['TRUNKLINE_CONFIG'], 'TRUNKLINE_CONFIG') : undefined
+  return env.TRUNKLINE_CONFIG ? parseJson(env.TRUNKLINE_CONFIG, 'TRUNKLINE_CONFIG') : undefined
 }
 
 const readJson = (file: string): unknown => parseJson(readFileSync(file, 'utf8'), file)

@@ -124,8 +124,8 @@ export function parseConfig(input: unknown = {}, env: Env = {}): Config {
     ...token,
     token: resolve(token.token, env, `tokens[${index}].token`),
   }))
-  if (own.length === 0 && env['TRUNKLINE_TOKEN']) {
-    own.push({ name: 'TRUNKLINE_TOKEN', token: env['TRUNKLINE_TOKEN'], permissions: ['run'] })
+  if (own.length === 0 && env.TRUNKLINE_TOKEN) {
+    own.push({ name: 'TRUNKLINE_TOKEN', token: env.TRUNKLINE_TOKEN, permissions: ['run'] })
   }
   const config: Config = {
     ...rest,

@@ -5,15 +5,15 @@ import { newId } from './ids.ts'
 import { createPipeline } from './pipeline/index.ts'
 import { createSend } from './pipeline/send.ts'
 import { createProviders } from './providers/providers.ts'
+import { createAnswer } from './routes/answer.ts'
 import type { Room } from './routes/context.ts'
-import { assertOrigin, preflight, share } from './routes/cors.ts'
 import { readNative } from './routes/native.ts'
-import { toFailure, toResponse } from './routes/respond.ts'
+import { toFailure } from './routes/respond.ts'
 import { grantUpgrade, openSession, type SessionStart, type Upgrade } from './routes/session.ts'
 import { createTokens } from './routes/tokens.ts'
 import { readUniversal } from './routes/universal.ts'
 import type { Session } from './session/server.ts'
-import type { Call, Runtime, Socket } from './types.ts'
+import type { Runtime, Socket } from './types.ts'
 
 /** The product. Neither `fetch` nor `upgrade` rejects. */
 export interface Gateway {
@@ -38,32 +38,10 @@ export function createGateway(config: Config, runtime: Runtime, env: Env = {}): 
     return room
   }
 
-  const fail = (where: string, error: unknown, requestId: string): Response => {
+  const answer = createAnswer(runtime.report)
+  const refuse = (where: string, error: unknown, requestId: string): Response => {
     if (!(error instanceof GatewayError)) runtime.report(where, error)
     return toFailure(toGatewayError(error), requestId)
-  }
-
-  /** From a way in to its answer: who may ask, what is asked, what came of it. */
-  const answer = async (
-    request: Request,
-    room: Room,
-    read: (requestId: string) => Promise<Call>,
-  ): Promise<Response> => {
-    const requestId = newId()
-    try {
-      const early = preflight(request, room)
-      if (early) return share(early, request, room)
-      assertOrigin(request.headers, room)
-      const call = await read(requestId)
-      try {
-        return share(toResponse(call, await room.run(call)), request, room)
-      } catch (error) {
-        if (!(error instanceof GatewayError)) runtime.report('pipeline', error)
-        return share(toFailure(toGatewayError(error), requestId, call.eventId), request, room)
-      }
-    } catch (error) {
-      return share(fail('fetch', error, requestId), request, room)
-    }
   }
 
   const universal = (request: Request, account: string, gateway: string): Promise<Response> => {
@@ -87,7 +65,7 @@ export function createGateway(config: Config, runtime: Runtime, env: Env = {}): 
     return answer(c.req.raw, room, (requestId) => readNative(c.req.raw, targetOf(c.req.url), requestId, room))
   })
   app.notFound(() => toFailure(new GatewayError('not_found'), newId()))
-  app.onError((error) => fail('fetch', error, newId()))
+  app.onError((error) => refuse('fetch', error, newId()))
 
   return {
     fetch: async (request) => app.fetch(request),
@@ -98,7 +76,7 @@ export function createGateway(config: Config, runtime: Runtime, env: Env = {}): 
         if (version !== 'v1' || !account || !gateway || rest) throw new GatewayError('not_found')
         return await grantUpgrade(request, requestId, find(account, gateway))
       } catch (error) {
-        return fail('upgrade', error, requestId)
+        return refuse('upgrade', error, requestId)
       }
     },
     open: (socket, start) => openSession(socket, start, find(config.account_id, start.gateway)),

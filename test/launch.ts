@@ -75,7 +75,7 @@ export async function launch(
   env: Readonly<Record<string, string>>,
 ): Promise<Started> {
   const began = performance.now()
-  const PATH = `${join(root, 'node_modules/.bin')}:${process.env['PATH']}`
+  const PATH = `${join(root, 'node_modules/.bin')}:${process.env.PATH}`
   const child = spawn('sh', ['-c', `exec ${command}`], {
     cwd: root,
     detached: true,

@@ -12,7 +12,7 @@ declare module 'vitest' {
 
 /** Start the emulator and every runtime once, for all files. `RUNTIMES=node,bun` narrows the run; nothing else does. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const chosen = (process.env['RUNTIMES']?.split(',') ?? runtimes) as RuntimeName[]
+  const chosen = (process.env.RUNTIMES?.split(',') ?? runtimes) as RuntimeName[]
   const emulator = await startEmulator()
   const config = configFor(emulator.url)
   const gateways = await Promise.all(chosen.map((runtime) => startGateway(runtime, config, env)))
@@ -27,6 +27,6 @@ export default async function setup(project: TestProject): Promise<() => Promise
     const noise = gateways.map(
       (gateway, index) => `${chosen[index]} exit ${codes[index]}: ${gateway.output().trim()}`,
     )
-    if (process.env['SHOW_OUTPUT']) console.log(noise.join('\n\n'))
+    if (process.env.SHOW_OUTPUT) console.log(noise.join('\n\n'))
   }
 }

@@ -24,10 +24,17 @@ await launch('workers', async (_config, options, input) => {
   const objects = resolve(options.data, 'workers')
   await mkdir(objects, { recursive: true })
   await bundleWorker(join(folder, 'worker.mjs'), false)
-  const env: NodeJS.ProcessEnv = { ...process.env, TRUNKLINE_CONFIG: JSON.stringify(input ?? {}), TRUNKLINE_LOOPBACK: '1' }
+  const env: NodeJS.ProcessEnv = {
+    ...process.env,
+    TRUNKLINE_CONFIG: JSON.stringify(input ?? {}),
+    TRUNKLINE_LOOPBACK: '1',
+  }
   const file = join(folder, 'config.capnp')
   await writeFile(file, toCapnp({ options, port, objects, names: namesOf(env) }))
-  const child = spawn('workerd', ['serve', file, '--experimental'], { env, stdio: ['ignore', 'inherit', 'inherit'] })
+  const child = spawn('workerd', ['serve', file, '--experimental'], {
+    env,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  })
   const ended = new Promise<void>((done) => child.once('exit', () => done()))
   const server: Server = {
     url: toUrl(options.host, port),
@@ -59,12 +66,17 @@ async function untilReady(url: string, ended: Promise<void>): Promise<void> {
 function namesOf(env: NodeJS.ProcessEnv): readonly string[] {
   const own = ['TRUNKLINE_CONFIG', 'TRUNKLINE_TOKEN', 'TRUNKLINE_LOOPBACK']
   const keys = Object.values(table).flatMap((row) => row.env ?? [])
-  const named = [...(env['TRUNKLINE_CONFIG'] ?? '').matchAll(/"env:(\w+)"/g)].map((match) => match[1] ?? '')
+  const named = [...(env.TRUNKLINE_CONFIG ?? '').matchAll(/"env:(\w+)"/g)].map((match) => match[1] ?? '')
   return [...new Set([...own, ...keys, ...named])].filter((name) => env[name])
 }
 
 /** Values come from workerd's own environment, so that no secret is written to a file. */
-function toCapnp(parts: { options: Options; port: number; objects: string; names: readonly string[] }): string {
+function toCapnp(parts: {
+  options: Options
+  port: number
+  objects: string
+  names: readonly string[]
+}): string {
   const { options, port, objects, names } = parts
   const text = (value: string) => JSON.stringify(value)
   const address = options.host.includes(':') ? `[${options.host}]:${port}` : `${options.host}:${port}`

@@ -1,7 +1,15 @@
 import { DurableObject, type DurableState } from 'cloudflare:workers'
 import crossws from 'crossws/adapters/cloudflare'
 import { GatewayError } from '../../src/errors.ts'
-import { ConfigError, createGateway, type Env, type Gateway, isOpen, parseConfig, type SessionStart } from '../../src/index.ts'
+import {
+  ConfigError,
+  createGateway,
+  type Env,
+  type Gateway,
+  isOpen,
+  parseConfig,
+  type SessionStart,
+} from '../../src/index.ts'
 import { hooksFor } from '../crossws.ts'
 import { refuseAll } from '../refuse.ts'
 import { isUpgrade, report } from '../server.ts'
@@ -30,15 +38,25 @@ function gatewayOf(bindings: Bindings): Made {
 }
 
 function make(bindings: Bindings): Made {
-  const env = Object.fromEntries(Object.entries(bindings).filter(([, value]) => typeof value === 'string')) as Env
+  const env = Object.fromEntries(
+    Object.entries(bindings).filter(([, value]) => typeof value === 'string'),
+  ) as Env
   try {
-    const config = parseConfig(bindings.TRUNKLINE_CONFIG ? JSON.parse(bindings.TRUNKLINE_CONFIG) : undefined, env)
-    if (isOpen(config) && !bindings.TRUNKLINE_LOOPBACK) return { refuse: refuseAll(new GatewayError('not_configured')) }
+    const config = parseConfig(
+      bindings.TRUNKLINE_CONFIG ? JSON.parse(bindings.TRUNKLINE_CONFIG) : undefined,
+      env,
+    )
+    if (isOpen(config) && !bindings.TRUNKLINE_LOOPBACK)
+      return { refuse: refuseAll(new GatewayError('not_configured')) }
     return { gateway: createGateway(config, { fetch: (request) => fetch(request), report }, env) }
   } catch (error) {
     const reason = error instanceof ConfigError ? error.message : 'TRUNKLINE_CONFIG is not JSON'
     report('configuration', new ConfigError(reason))
-    return { refuse: refuseAll(new GatewayError('not_configured', 'The configuration cannot be used; the log says why')) }
+    return {
+      refuse: refuseAll(
+        new GatewayError('not_configured', 'The configuration cannot be used; the log says why'),
+      ),
+    }
   }
 }
 
@@ -59,7 +77,8 @@ export class Session extends DurableObject<Bindings> {
         async upgrade(request) {
           const granted = await hooks.upgrade?.(request)
           // crossws drops the context here, and a hibernation would lose it anyway.
-          if (granted && !(granted instanceof Response)) await ctx.storage.put(startKey, granted.context?.['start'])
+          if (granted && !(granted instanceof Response))
+            await ctx.storage.put(startKey, granted.context?.start)
           return granted
         },
       },

@@ -66,7 +66,7 @@ export function toUrl(base: string, path: string, search: string, variables: Var
   const whole = target === '' ? prefix : `${prefix}/${target}`
   const url = URL.parse(whole + search)
   // The checks above make this so; should one have a hole, nothing leaves all the same.
-  if (!url || !url.href.startsWith(`${URL.parse(prefix)?.href.replace(/\/$/, '')}`))
+  if (!url?.href.startsWith(`${URL.parse(prefix)?.href.replace(/\/$/, '')}`))
     throw new GatewayError('bad_request', 'endpoint: not a legal path')
   return url
 }

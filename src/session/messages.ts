@@ -33,7 +33,7 @@ export function readMessage(text: string): Read {
   const eventId = findEventId(value)
   const id = eventId === undefined ? {} : { eventId }
   if (!isObject(value)) return { fault: 'A message is an object with a type' }
-  if (value['type'] !== create.shape.type.value)
+  if (value.type !== create.shape.type.value)
     return { fault: 'Unknown type; this socket takes universal.create', ...id }
   const parsed = create.safeParse(value)
   if (parsed.success) return { message: parsed.data, ...id }
@@ -46,7 +46,7 @@ function findEventId(value: unknown): string | undefined {
   if (!isObject(value)) return undefined
   const { request } = value
   const holder = Array.isArray(request) ? request[0] : request
-  for (const id of [isObject(holder) ? holder['eventId'] : undefined, value['eventId']]) {
+  for (const id of [isObject(holder) ? holder.eventId : undefined, value.eventId]) {
     if (typeof id === 'string' && id !== '' && id.length <= eventIdMax) return id
   }
   return undefined

@@ -1,4 +1,4 @@
 import { inject } from 'vitest'
 import { gatewaySuites } from '../suites/index.ts'
 
-gatewaySuites(inject('targets')['workers'], 'workers')
+gatewaySuites(inject('targets').workers, 'workers')

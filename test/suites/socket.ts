@@ -93,7 +93,7 @@ function framesSuite(withLine: WithLine): void {
     const text = (await line.result(line.create(item('x', { text: 'just "text"\n' }))))[0]!
     expect(text.response).toBe('just "text"\n')
     const binary = (await line.result(line.create(item('x', { bytes: 100_000 }))))[0]!
-    expect(binary.metadata['encoding']).toBe('base64')
+    expect(binary.metadata.encoding).toBe('base64')
     const bytes = Buffer.from(binary.response as string, 'base64')
     expect(bytes.length).toBe(100_000)
     expect([...bytes.subarray(65_534, 65_538)]).toEqual([254, 255, 0, 1])

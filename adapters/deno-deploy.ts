@@ -1,7 +1,7 @@
 import process from 'node:process'
 import { GatewayError } from '../src/errors.ts'
 import { ConfigError, createGateway, isOpen, parseConfig } from '../src/index.ts'
-import { createHandler } from './deno.ts'
+import { createHandler, outbound } from './deno.ts'
 import { readEnvConfig } from './options.ts'
 import { refuseAll } from './refuse.ts'
 import { report } from './server.ts'
@@ -16,7 +16,7 @@ function handlerFromEnv(): (request: Request, info: object) => Promise<Response>
   try {
     const config = parseConfig(readEnvConfig(process.env), process.env)
     if (isOpen(config)) return refuseAll(new GatewayError('not_configured'))
-    return createHandler(createGateway(config, { fetch: (request) => fetch(request), report }, process.env))
+    return createHandler(createGateway(config, { fetch: outbound, report }, process.env))
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
     report('configuration', error.message)

@@ -22,7 +22,7 @@ const stopMs = 1_000
 
 /** Serve on Deno. */
 export async function serve(config: Config, { port, host, env }: ServeOptions): Promise<Server> {
-  const gateway = createGateway(config, { fetch: (request) => fetch(request), report }, env)
+  const gateway = createGateway(config, { fetch: outbound, report }, env)
   const server = Deno.serve({ port, hostname: host, onListen: () => undefined }, createHandler(gateway))
   return {
     url: toUrl(host, server.addr.port),
@@ -31,6 +31,12 @@ export async function serve(config: Config, { port, host, env }: ServeOptions): 
       await Promise.race([server.shutdown(), new Promise((resolve) => setTimeout(resolve, stopMs))])
     },
   }
+}
+
+/** Deno decodes an answer only where it chose the codings itself. */
+export function outbound(request: Request): Promise<Response> {
+  request.headers.delete('accept-encoding')
+  return fetch(request)
 }
 
 /** HTTP and sockets of a gateway as one Deno handler; for `Deno.serve`, and for Deno Deploy. */

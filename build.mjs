@@ -31,7 +31,7 @@ await build({
   minify: true,
   banner: { js: requireShim },
 })
-await bundleWorker('dist/worker.js', true)
+await bundleWorker('dist/worker.js')
 const core = await build({
   ...common,
   entryPoints: ['src/index.ts'],

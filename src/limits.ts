@@ -4,6 +4,8 @@ export const limits = {
   messageBytes: 33_554_432,
   /** One body that must be held whole: a universal request, or a single answer put into a frame. */
   bodyBytes: 33_554_432,
+  /** Of a body over its limit, this much more is read and dropped before its client is cut off. */
+  discardBytes: 33_554_432,
   /** A streamed request body up to this size is held, so that it can be sent again on a retry. */
   replayBytes: 1_048_576,
   /** One server-sent event of a provider. */

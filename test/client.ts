@@ -1,3 +1,5 @@
+import { get } from 'node:http'
+import process from 'node:process'
 import { WebSocket } from 'ws'
 import type { Target } from './target.ts'
 import type { Control } from './upstream/control.ts'
@@ -171,5 +173,16 @@ function opened(socket: WebSocket): Promise<void> {
       })
       response.on('end', () => reject(new Refused(response.statusCode ?? 0, body)))
     })
+  })
+}
+
+/** GET a path as it is written, without the tidying of `fetch`; resolves once it is answered or refused. */
+export function rawGet(target: Target, path: string, headers: Record<string, string>): Promise<void> {
+  const { hostname, port } = new URL(target.url)
+  return new Promise((resolve) => {
+    const request = get({ hostname, port, path, headers }, (response) =>
+      response.resume().on('close', resolve),
+    )
+    request.on('error', () => resolve())
   })
 }

@@ -23,7 +23,7 @@ await launch('workers', async (_config, options, input) => {
   const folder = await mkdtemp(join(tmpdir(), 'trunkline-workers-'))
   const objects = resolve(options.data, 'workers')
   await mkdir(objects, { recursive: true })
-  await bundleWorker(join(folder, 'worker.mjs'), false)
+  await bundleWorker(join(folder, 'worker.mjs'))
   const env: NodeJS.ProcessEnv = {
     ...process.env,
     TRUNKLINE_CONFIG: JSON.stringify(input ?? {}),

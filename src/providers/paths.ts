@@ -1,109 +1,148 @@
 import { GatewayError } from '../errors.ts'
 import type { PathRule } from './table.ts'
 
-/** Placeholders and what they stand for in one request. */
-export type Variables = Readonly<Record<string, string>>
+/** Text with `{placeholders}`, split once: literal parts at even places, names at odd ones. */
+type Template = readonly string[]
+type Variables = ReadonlyMap<string, string>
 
-/** A path rule, split once. */
-export interface CompiledRule {
-  readonly from: readonly string[]
-  readonly to: string
+interface Base {
+  /** With its slashes. */
+  readonly scheme: string
+  readonly host: Template
+  /** Empty, or with its leading and without its trailing slash. */
+  readonly path: Template
+}
+
+interface Rule {
+  /** One per segment: what it must be, or the name of what it may be. */
+  readonly from: readonly ({ readonly literal: string } | { readonly name: string })[]
+  /** Whether `{rest}` takes what follows. */
+  readonly isOpen: boolean
+  readonly to: Template
+  readonly base: Base
+}
+
+/** From what a client wrote behind a slug to the upstream URL. @throws GatewayError bad_request */
+export type Resolve = (path: string, search: string) => URL
+
+/** What makes a resolver: a row's addresses, with the settings of its provider. */
+export interface Addresses {
   readonly base_url: string
-  readonly service: string | undefined
+  /** Whether `base_url` is the operator's: then it stands for those of the rules too. */
+  readonly isOverridden: boolean
+  readonly paths: readonly PathRule[]
+  /** Placeholders that no path fills. */
+  readonly settled: Variables
 }
 
-/** Prepare a row's rules; `base_url` serves those without their own. */
-export function compileRules(
-  rules: readonly PathRule[],
-  base_url: string,
-  isOverridden: boolean,
-): readonly CompiledRule[] {
-  return rules.map((rule) => ({
-    from: rule.from.split('/'),
-    to: rule.to,
-    base_url: isOverridden ? base_url : (rule.base_url ?? base_url),
-    service: rule.service,
-  }))
-}
-
-/** What a path means: the first rule that fits it, with its placeholders filled. */
-export function matchRule(
-  rules: readonly CompiledRule[],
-  path: string,
-): { rule: CompiledRule; variables: Variables } | undefined {
-  const segments = path.split('/')
-  for (const rule of rules) {
-    const variables = matchSegments(rule.from, segments)
-    if (variables) return { rule, variables }
-  }
-  return undefined
-}
-
-function matchSegments(from: readonly string[], segments: readonly string[]): Variables | undefined {
-  const variables: Record<string, string> = { rest: '' }
-  for (const [index, part] of from.entries()) {
-    if (part === '{rest}') return { ...variables, rest: segments.slice(index).join('/') }
-    const segment = segments[index]
-    if (!segment) return undefined
-    if (part.startsWith('{')) variables[part.slice(1, -1)] = segment
-    else if (part !== segment) return undefined
-  }
-  return segments.length === from.length ? variables : undefined
-}
-
+const unchanged: PathRule = { from: '{rest}', to: '{rest}' }
 const hostLabel = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/i
 
 /**
- * Base, path and query as one URL that cannot have left the base.
- * @throws GatewayError bad_request
+ * Prepare the path rules of one provider. The first that fits a path counts; a path that fits none goes on as it is.
+ * @throws TypeError for a base URL that is none
  */
-export function toUrl(base: string, path: string, search: string, variables: Variables): URL {
-  const slashes = base.indexOf('//') + 2
-  const hostEnd = base.indexOf('/', slashes) < 0 ? base.length : base.indexOf('/', slashes)
-  const host = fill(base.slice(slashes, hostEnd), variables, hostLabel)
-  const prefix = base.slice(0, slashes) + host + fill(base.slice(hostEnd), variables).replace(/\/$/, '')
-  const target = fill(path, variables)
-  const whole = target === '' ? prefix : `${prefix}/${target}`
-  const url = URL.parse(whole + search)
-  // The checks above make this so; should one have a hole, nothing leaves all the same.
-  if (!url?.href.startsWith(`${URL.parse(prefix)?.href.replace(/\/$/, '')}`))
-    throw new GatewayError('bad_request', 'endpoint: not a legal path')
+export function createResolve({ base_url, isOverridden, paths, settled }: Addresses): Resolve {
+  const rules = [...paths, unchanged].map(
+    (rule): Rule => toRule(rule, toBase(isOverridden ? base_url : (rule.base_url ?? base_url))),
+  )
+  return (path, search) => {
+    const segments = checkPath(path).split('/')
+    checkSearch(search)
+    const rule = rules.find((candidate) => fits(candidate, segments))!
+    return toUrl(rule, new Map([...settled, ...variablesOf(rule, segments)]), search)
+  }
+}
+
+const toTemplate = (text: string): Template => text.split(/\{(\w+)\}/)
+
+function toBase(base_url: string): Base {
+  const [, scheme, host, path = ''] = /^(https?:\/\/)([^/?#@\\\s]+)(\/[^?#\\\s]*)?$/i.exec(base_url) ?? []
+  if (!scheme || !host) throw new TypeError('base_url: scheme, host and path are all it may have')
+  return { scheme, host: toTemplate(host), path: toTemplate(path.replace(/\/+$/, '')) }
+}
+
+function toRule(rule: PathRule, base: Base): Rule {
+  const parts = rule.from.split('/')
+  const isOpen = parts.at(-1) === '{rest}'
+  const from = (isOpen ? parts.slice(0, -1) : parts).map((part) =>
+    part.startsWith('{') ? { name: part.slice(1, -1) } : { literal: part },
+  )
+  return { from, isOpen, to: toTemplate(rule.to), base }
+}
+
+function fits({ from, isOpen }: Rule, segments: readonly string[]): boolean {
+  if (isOpen ? segments.length < from.length : segments.length !== from.length) return false
+  return from.every((part, index) =>
+    'literal' in part ? part.literal === segments[index] : segments[index] !== '',
+  )
+}
+
+function variablesOf({ from }: Rule, segments: readonly string[]): [string, string][] {
+  const named = from.flatMap((part, index): [string, string][] =>
+    'name' in part ? [[part.name, segments[index]!]] : [],
+  )
+  return [...named, ['rest', segments.slice(from.length).join('/')]]
+}
+
+function toUrl({ base, to }: Rule, variables: Variables, search: string): URL {
+  const prefix = base.scheme + fill(base.host, variables, hostLabel) + fill(base.path, variables)
+  const filled = fill(to, variables)
+  const target = variables.get('rest') === '' ? filled.replace(/\/$/, '') : filled
+  const url = URL.parse((target === '' ? prefix : `${prefix}/${target}`) + search)
+  const root = URL.parse(prefix)
+  // The checks of the path make this so; should one of them have a hole, nothing leaves all the same.
+  if (!url || !root || url.origin !== root.origin || !isBelow(url.pathname, root.pathname))
+    throw new GatewayError('bad_request', 'The path does not make a legal URL')
   return url
 }
 
-function fill(template: string, variables: Variables, shape?: RegExp): string {
-  return template.replace(/\{(\w+)\}/g, (_, name: string) => {
-    const value = Object.hasOwn(variables, name) ? variables[name] : undefined
-    if (value === undefined)
-      throw new GatewayError('bad_request', `This provider needs its ${name} set, or in the path`)
-    if (shape && !shape.test(value))
-      throw new GatewayError('bad_request', `endpoint: ${name} is not a legal host name part`)
-    return value
-  })
+function isBelow(path: string, root: string): boolean {
+  const folder = root.endsWith('/') ? root : `${root}/`
+  return path === root || path.startsWith(folder)
 }
 
-/**
- * Refuse a path that could mean another host or another folder than it seems to. One leading slash is forgiven.
- * @returns the path without it
- * @throws GatewayError bad_request
- */
-export function checkPath(path: string, search: string): string {
+function fill(template: Template, variables: Variables, shape?: RegExp): string {
+  if (template.length === 1) return template[0]!
+  const parts = template.map((part, index) => {
+    if (index % 2 === 0) return part
+    const value = variables.get(part)
+    if (value === undefined) throw new GatewayError('bad_request', `This provider needs its ${part}`)
+    if (shape && !shape.test(value))
+      throw new GatewayError('bad_request', `The path's ${part} cannot be a part of a host name`)
+    return value
+  })
+  return parts.join('')
+}
+
+const refusal = (what: string): GatewayError =>
+  new GatewayError('bad_request', `The path must not hold ${what}`)
+
+/** Refuse what could mean another host or another folder than it seems to. One leading slash is forgiven. */
+function checkPath(path: string): string {
   const bare = path.startsWith('/') ? path.slice(1) : path
-  const refuse = (what: string) => new GatewayError('bad_request', `endpoint: ${what} is not allowed`)
-  if (hasControl(bare + search) || /[ \\]/.test(bare) || /[ #]/.test(search))
-    throw refuse('white space, a control character or a backslash')
-  if (bare.startsWith('/') || /^[a-z][a-z0-9+.-]*:\/\//i.test(bare)) throw refuse('another host')
-  if (/[?#{}]/.test(bare)) throw refuse('one of ? # { }')
-  let decoded: string
-  try {
-    decoded = decodeURIComponent(bare)
-  } catch {
-    throw refuse('a malformed percent-encoding')
-  }
-  if (hasControl(decoded) || decoded.includes('\\')) throw refuse('an encoded control character or backslash')
+  if (hasControl(bare) || /[ \\]/.test(bare)) throw refusal('white space, control characters or backslashes')
+  if (bare.startsWith('/') || /^[a-z][a-z0-9+.-]*:\/\//i.test(bare)) throw refusal('another host')
+  if (/[?#]/.test(bare)) throw refusal('? or #')
+  const decoded = bare.includes('%') ? decode(bare) : bare
+  if (hasControl(decoded) || decoded.includes('\\'))
+    throw refusal('encoded control characters or backslashes')
   if (decoded.split('/').some((segment) => segment === '.' || segment === '..'))
-    throw refuse('a . or .. segment')
+    throw refusal('. or .. as a segment')
   return bare
+}
+
+function checkSearch(search: string): void {
+  if (search !== '' && (!search.startsWith('?') || search.includes('#') || hasControl(search)))
+    throw new GatewayError('bad_request', 'The query must not hold # or control characters')
+}
+
+function decode(path: string): string {
+  try {
+    return decodeURIComponent(path)
+  } catch {
+    throw refusal('malformed percent-encoding')
+  }
 }
 
 /** Whether a text holds a control character (C0 or DEL). */

@@ -1,101 +1,115 @@
 import type { Env, ProviderSettings } from '../config.ts'
 import { GatewayError } from '../errors.ts'
 import type { Runtime } from '../types.ts'
-import { type Authorized, createAuthorize, credentialHeaders, type Outgoing } from './auth.ts'
-import { checkPath, compileRules, matchRule, toUrl, type Variables } from './paths.ts'
-import { type Auth, type ProviderRow, table } from './table.ts'
+import { createAuthorize, credentialHeaders } from './auth.ts'
+import type { Authorized, Outgoing } from './outgoing.ts'
+import { createResolve } from './paths.ts'
+import { type Auth, bearer, type ProviderRow, table } from './table.ts'
 
 /** A row at work. */
 export interface Provider {
+  readonly slug: string
+  /** Headers in which a client may bring its own key for this provider; the first is the native one. */
+  readonly credentialHeaders: readonly string[]
   /**
-   * Turn what stands behind the slug into the upstream URL. Never leaves the base URL.
+   * Turn what stands behind the slug into the upstream URL; `search` is empty or has its question mark.
+   * Never leaves the base URL.
    * @throws GatewayError bad_request
    */
   resolve(path: string, search: string, headers: Headers): URL
   /**
    * What to send: the client's own credential untouched if it brought one, else the stored key if there is one,
-   * and the row's fixed headers. Fresh for every try, as signatures expire.
-   * @throws GatewayError
+   * and the configured headers. Fresh for every try, as signatures expire.
+   * @throws GatewayError, or the signal's reason
    */
-  authorize(step: Outgoing, fetch: Runtime['fetch'], signal: AbortSignal): Promise<Authorized>
+  authorize(request: Outgoing, fetch: Runtime['fetch'], signal: AbortSignal): Promise<Authorized>
 }
 
 /** All providers, built-in and configured. */
 export interface Providers {
   get(slug: string): Provider | undefined
+  readonly slugs: readonly string[]
   /** Every header in which some provider takes a key: where a gateway token may come as well. */
   readonly credentialHeaders: readonly string[]
 }
 
-const bearer: Auth = { kind: 'header', header: 'authorization', scheme: 'Bearer' }
+const customPrefix = 'custom-'
 
-/** Build every row once. `custom-{slug}` finds a configured row of either spelling (contract 1.6). */
+/**
+ * Build every row once. `custom-{slug}` finds a configured row of either spelling (contract 1.6).
+ * @throws TypeError for settings that make no provider; no secret is quoted
+ */
 export function createProviders(settings: Readonly<Record<string, ProviderSettings>>, env: Env): Providers {
-  const providers = new Map<string, Provider>()
-  const slots = new Set<string>()
-  const add = (slug: string, row: ProviderRow, own: ProviderSettings): void => {
-    const auth = toAuth(row.auth, own)
-    for (const header of credentialHeaders(auth)) slots.add(header)
-    providers.set(slug, createProvider({ ...row, auth }, own, env))
+  const configured = new Map(Object.entries(settings))
+  const slugs = [...new Set([...Object.keys(table), ...configured.keys()])]
+  const providers = new Map(slugs.map((slug) => [slug, toProvider(slug, configured.get(slug) ?? {}, env)]))
+  const headers = [...providers.values()].flatMap((provider) => provider.credentialHeaders)
+  return {
+    get(slug) {
+      const bare = slug.startsWith(customPrefix) ? slug.slice(customPrefix.length) : ''
+      return providers.get(slug) ?? (configured.has(bare) ? providers.get(bare) : undefined)
+    },
+    slugs,
+    credentialHeaders: [...new Set(headers)],
   }
-  for (const [slug, row] of Object.entries(table))
-    add(slug, row, (Object.hasOwn(settings, slug) && settings[slug]) || {})
-  for (const [slug, own] of Object.entries(settings)) {
-    if (!Object.hasOwn(table, slug)) {
-      if (!own.base_url) throw new TypeError(`providers.${slug}: not in the table, so it needs a base_url`)
-      add(slug, { base_url: own.base_url, auth: bearer }, own)
-    }
-    const found = providers.get(slug)
-    if (found && !slug.startsWith('custom-')) providers.set(`custom-${slug}`, found)
-  }
-  return { get: (slug) => providers.get(slug), credentialHeaders: [...slots] }
 }
 
-function toAuth(auth: Auth, { auth_header, auth_scheme }: ProviderSettings): Auth {
-  if (auth_header !== undefined) {
-    return { kind: 'header', header: auth_header.toLowerCase(), ...(auth_scheme && { scheme: auth_scheme }) }
+function toProvider(slug: string, own: ProviderSettings, env: Env): Provider {
+  try {
+    return createProvider(slug, rowOf(slug, own), own, env)
+  } catch (error) {
+    throw new TypeError(`providers.${slug}: ${error instanceof TypeError ? error.message : 'not usable'}`)
   }
-  return auth.kind === 'header' && auth_scheme !== undefined ? { ...auth, scheme: auth_scheme } : auth
 }
 
-function createProvider(row: ProviderRow, own: ProviderSettings, env: Env): Provider {
-  const base = own.base_url ?? row.base_url
+function rowOf(slug: string, own: ProviderSettings): ProviderRow {
+  const builtIn = Object.hasOwn(table, slug) ? table[slug] : undefined
+  const base_url = own.base_url ?? builtIn?.base_url
+  if (!base_url) throw new TypeError('not in the table, so it needs a base_url')
+  return { ...builtIn, base_url, auth: authOf(builtIn?.auth ?? bearer, own) }
+}
+
+function authOf(auth: Auth, { auth_header, auth_scheme }: ProviderSettings): Auth {
+  const scheme = auth_scheme === undefined ? {} : { scheme: auth_scheme }
+  if (auth_header !== undefined) return { kind: 'header', header: auth_header.toLowerCase(), ...scheme }
+  return auth.kind === 'header' ? { ...auth, ...scheme } : auth
+}
+
+function createProvider(slug: string, row: ProviderRow, own: ProviderSettings, env: Env): Provider {
   const isOverridden = own.base_url !== undefined
   // A key found in the environment was meant for the row's own host, so it goes to no other.
-  const key = own.api_key ?? (isOverridden || !row.env ? undefined : env[row.env] || undefined)
+  const key = own.api_key ?? (row.env && !isOverridden ? env[row.env] || undefined : undefined)
   const authorize = createAuthorize(row.auth, key)
-  const rules = compileRules(row.paths ?? [], base, isOverridden)
+  const settled = new Map(own.account_id === undefined ? [] : [['account_id', own.account_id]])
+  const resolve = createResolve({ base_url: row.base_url, isOverridden, paths: row.paths ?? [], settled })
   const fixed = Object.entries(own.headers ?? {})
-  const settled: Variables = own.account_id === undefined ? {} : { account_id: own.account_id }
+  const { target } = row
 
   return {
+    slug,
+    credentialHeaders: credentialHeaders(row.auth),
     resolve(path, search, headers) {
-      if (row.target && !isOverridden) {
-        const named = headers.get(row.target.header)
-        headers.delete(row.target.header)
-        if (named !== null) return toNamedTarget(named, row.target.hosts)
-      }
-      const safe = checkPath(path, search)
-      const match = matchRule(rules, safe)
-      if (!match) return toUrl(base, '{rest}', search, { ...settled, rest: safe })
-      return toUrl(match.rule.base_url, match.rule.to, search, { ...settled, ...match.variables })
+      const named = target && headers.get(target.header)
+      if (!named) return resolve(path, search)
+      const url = checkTarget(named, target.hosts)
+      return isOverridden ? resolve(url.pathname, url.search) : url
     },
-    async authorize(step, fetch, signal) {
-      const service = rules.find(
-        (rule) => rule.service && step.url.hostname.startsWith(`${rule.from[0]}.`),
-      )?.service
-      const authorized = await authorize(step, service, fetch, signal)
-      for (const [name, value] of fixed) authorized.headers.set(name, value)
-      return authorized
+    async authorize(request, fetch, signal) {
+      const headers = new Headers(request.headers)
+      if (target) headers.delete(target.header)
+      // Before a signature, which covers some of them.
+      for (const [name, value] of fixed) headers.set(name, value)
+      return authorize({ ...request, headers }, fetch, signal)
     },
   }
 }
 
-/** @throws GatewayError bad_request for a target that is not one of the provider's own hosts */
-function toNamedTarget(named: string, hosts: RegExp): URL {
+/** @throws GatewayError bad_request for a target that is not on one of the provider's own hosts */
+function checkTarget(named: string, hosts: readonly string[]): URL {
   const url = URL.parse(named)
-  const isOwn =
-    url?.protocol === 'https:' && url.port === '' && url.username === '' && hosts.test(url.hostname)
-  if (!isOwn) throw new GatewayError('bad_request', 'The target is not a host of this provider')
+  const isOwn = hosts.some((host) => url?.hostname === host || url?.hostname.endsWith(`.${host}`))
+  if (!url || !isOwn || url.protocol !== 'https:' || url.port !== '' || url.username || url.password)
+    throw new GatewayError('bad_request', 'The target URL is not on a host of this provider')
+  url.hash = ''
   return url
 }

@@ -1,51 +1,64 @@
+/** A key in a header. */
+export interface HeaderAuth {
+  readonly kind: 'header'
+  /** Where the stored key goes; lower case. */
+  readonly header: string
+  /** Stands before it. */
+  readonly scheme?: string
+  /** Other headers in which this provider takes a client's key. */
+  readonly also?: readonly string[]
+}
+
 /** How a provider wants its key. */
 export type Auth =
-  | {
-      readonly kind: 'header'
-      /** Where the stored key goes. */
-      readonly header: string
-      /** Stands before it. */
-      readonly scheme?: string
-      /** Other headers in which this provider takes a client's key. */
-      readonly also?: readonly string[]
-    }
-  /** AWS Signature Version 4; a stored key that is not JSON is a bearer key. */
-  | { readonly kind: 'sigv4' }
+  | HeaderAuth
+  /** AWS Signature Version 4: for the service the host is named after, else for the first. */
+  | { readonly kind: 'sigv4'; readonly services: readonly [string, ...string[]] }
   /** A Google access token, or a service account to mint one from. */
   | { readonly kind: 'google' }
 
-/** One spelling of a path, and what it means upstream. `{name}` stands for one segment, `{rest}` for all that follow. */
+/**
+ * One spelling of a path, and what it means upstream. `{name}` stands for one segment, `{rest}` for all that follow,
+ * which may be none.
+ */
 export interface PathRule {
   readonly from: string
   readonly to: string
   /** Where this spelling lives elsewhere than the row. */
   readonly base_url?: string
-  /** SigV4 service of this spelling. */
-  readonly service?: string
 }
 
 /** What there is to know of a provider. */
 export interface ProviderRow {
-  /** May hold placeholders, filled from the path or from the provider's settings. */
+  /** May hold placeholders, filled from the path or from the provider's settings; those of a host by one label each. */
   readonly base_url: string
   readonly auth: Auth
   /** Tried in order; a path that fits none goes on as it is. */
   readonly paths?: readonly PathRule[]
   /** The variable in which this provider's own SDKs look for its key. */
   readonly env?: string
-  /** A header that may name the whole target, and the hosts it may name. */
-  readonly target?: { readonly header: string; readonly hosts: RegExp }
+  /** A header that may name the whole target, and the domains it may be in. */
+  readonly target?: { readonly header: string; readonly hosts: readonly string[] }
 }
 
-const bearer: Auth = { kind: 'header', header: 'authorization', scheme: 'Bearer' }
-const key = (header: string): Auth => ({ kind: 'header', header, also: ['authorization'] })
-/** Accept a path with and without the version that the base URL holds already. */
+/** What most providers take, and a configured one unless told otherwise. */
+export const bearer: HeaderAuth = { kind: 'header', header: 'authorization', scheme: 'Bearer' }
+/** For those that also serve Anthropic's wire, whose SDK may send its own header. */
+const bearerOrKey: HeaderAuth = { ...bearer, also: ['x-api-key'] }
+const scheme = (name: string): HeaderAuth => ({ ...bearer, scheme: name })
+const key = (header: string): HeaderAuth => ({ kind: 'header', header, also: ['authorization'] })
+/** Accept a path with and without the prefix that the base URL holds already. */
 const optional = (...prefixes: string[]): readonly PathRule[] =>
   prefixes.map((prefix) => ({ from: `${prefix}/{rest}`, to: '{rest}' }))
+/** Vertex: the location in the path decides on the host. */
+const vertex = (location: string, base_url: string): PathRule => {
+  const path = `{version}/projects/{project}/locations/${location}/{rest}`
+  return { from: path, to: path, base_url }
+}
 
 const grok: ProviderRow = {
   base_url: 'https://api.x.ai/v1',
-  auth: bearer,
+  auth: bearerOrKey,
   paths: optional('v1'),
   env: 'XAI_API_KEY',
 }
@@ -80,21 +93,20 @@ export const table: Readonly<Record<string, ProviderRow>> = {
   },
   'aws-bedrock': {
     base_url: 'https://bedrock-runtime.{region}.amazonaws.com',
-    auth: { kind: 'sigv4' },
+    auth: { kind: 'sigv4', services: ['bedrock', 'bedrock-mantle'] },
     paths: [
-      { from: 'bedrock-runtime/{region}/{rest}', to: '{rest}', service: 'bedrock' },
+      { from: 'bedrock-runtime/{region}/{rest}', to: '{rest}' },
       {
         from: 'bedrock-mantle/{region}/{rest}',
         to: '{rest}',
         base_url: 'https://bedrock-mantle.{region}.api.aws',
-        service: 'bedrock-mantle',
       },
     ],
     env: 'AWS_BEARER_TOKEN_BEDROCK',
   },
   baseten: {
     base_url: 'https://inference.baseten.co/v1',
-    auth: { kind: 'header', header: 'authorization', scheme: 'Api-Key' },
+    auth: bearer,
     paths: [
       { from: 'model/{model}', to: 'production/predict', base_url: 'https://model-{model}.api.baseten.co' },
       ...optional('v1'),
@@ -111,21 +123,21 @@ export const table: Readonly<Record<string, ProviderRow>> = {
   cohere: { base_url: 'https://api.cohere.com', auth: bearer, env: 'CO_API_KEY' },
   deepgram: {
     base_url: 'https://api.deepgram.com',
-    auth: { kind: 'header', header: 'authorization', scheme: 'Token' },
+    auth: { ...scheme('Token'), also: ['token'] },
     env: 'DEEPGRAM_API_KEY',
   },
   deepseek: {
     base_url: 'https://api.deepseek.com',
-    auth: bearer,
+    auth: bearerOrKey,
     paths: optional('v1'),
     env: 'DEEPSEEK_API_KEY',
   },
   elevenlabs: { base_url: 'https://api.elevenlabs.io', auth: key('xi-api-key'), env: 'ELEVENLABS_API_KEY' },
   fal: {
     base_url: 'https://fal.run',
-    auth: { kind: 'header', header: 'authorization', scheme: 'Key' },
+    auth: scheme('Key'),
     env: 'FAL_KEY',
-    target: { header: 'x-fal-target-url', hosts: /^([a-z0-9-]+\.)*fal\.(run|ai)$/ },
+    target: { header: 'x-fal-target-url', hosts: ['fal.run', 'fal.ai'] },
   },
   fireworks: {
     base_url: 'https://api.fireworks.ai/inference/v1',
@@ -142,17 +154,12 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     base_url: 'https://aiplatform.googleapis.com',
     auth: { kind: 'google' },
     paths: [
-      {
-        from: '{version}/projects/{project}/locations/global/{rest}',
-        to: '{version}/projects/{project}/locations/global/{rest}',
-      },
-      {
-        from: '{version}/projects/{project}/locations/{region}/{rest}',
-        to: '{version}/projects/{project}/locations/{region}/{rest}',
-        base_url: 'https://{region}-aiplatform.googleapis.com',
-      },
+      vertex('global', 'https://aiplatform.googleapis.com'),
+      vertex('us', 'https://aiplatform.us.rep.googleapis.com'),
+      vertex('eu', 'https://aiplatform.eu.rep.googleapis.com'),
+      vertex('{region}', 'https://{region}-aiplatform.googleapis.com'),
     ],
-    env: 'GOOGLE_SERVICE_ACCOUNT_JSON',
+    env: 'GOOGLE_APPLICATION_CREDENTIALS_JSON',
   },
   grok,
   xai: grok,
@@ -171,7 +178,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     env: 'MISTRAL_API_KEY',
   },
   nebius: {
-    base_url: 'https://api.studio.nebius.com/v1',
+    base_url: 'https://api.tokenfactory.nebius.com/v1',
     auth: bearer,
     paths: optional('v1'),
     env: 'NEBIUS_API_KEY',
@@ -179,7 +186,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
   ollama: { base_url: 'http://127.0.0.1:11434/v1', auth: bearer, paths: optional('v1') },
   openrouter: {
     base_url: 'https://openrouter.ai/api/v1',
-    auth: bearer,
+    auth: bearerOrKey,
     paths: optional('api/v1', 'v1'),
     env: 'OPENROUTER_API_KEY',
   },

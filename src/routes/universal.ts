@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { join } from '../bytes.ts'
 import { readConfig, readHeaders } from '../controls.ts'
 import { GatewayError } from '../errors.ts'
 import { limits } from '../limits.ts'
@@ -124,32 +125,29 @@ async function readJson(request: Request): Promise<unknown> {
 }
 
 /**
- * A whole body, up to a number of bytes.
+ * A whole body, up to a number of bytes. One that is larger is read on for a while, since a client that is cut off
+ * while it sends never sees why.
  * @throws GatewayError too_large; client_closed when the stream breaks
  */
 export async function readBytes(
   body: ReadableStream<Uint8Array> | null,
   bytesMax: number,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const parts: Uint8Array[] = []
+  let parts: Uint8Array[] = []
   let size = 0
   const reader = body?.getReader()
-  while (reader) {
+  while (reader && size <= bytesMax + limits.discardBytes) {
     const { done, value } = await reader.read().catch(() => {
       throw new GatewayError('client_closed')
     })
     if (done) break
     size += value.byteLength
-    parts.push(value)
-    if (size <= bytesMax) continue
-    await reader.cancel().catch(() => undefined)
+    if (size <= bytesMax) parts.push(value)
+    else parts = []
+  }
+  if (size > bytesMax) {
+    void reader?.cancel().catch(() => undefined) // the client may be gone already
     throw new GatewayError('too_large', `The body is larger than ${bytesMax} bytes`)
   }
-  const whole = new Uint8Array(size)
-  let offset = 0
-  for (const part of parts) {
-    whole.set(part, offset)
-    offset += part.byteLength
-  }
-  return whole
+  return join(parts, size)
 }

@@ -1,4 +1,5 @@
 import { createParser, type EventSourceMessage } from 'eventsource-parser'
+import { join } from '../bytes.ts'
 import { GatewayError, toErrorBody, toGatewayError } from '../errors.ts'
 import { limits } from '../limits.ts'
 import type { Socket } from '../types.ts'
@@ -130,18 +131,6 @@ const toProviderError = (error: unknown): GatewayError =>
   error instanceof GatewayError
     ? toGatewayError(error)
     : new GatewayError('provider_failed', 'The provider broke off its answer')
-
-function join(parts: readonly Uint8Array[], size: number): Uint8Array {
-  const [only] = parts
-  if (parts.length === 1 && only) return only
-  const whole = new Uint8Array(size)
-  let offset = 0
-  for (const part of parts) {
-    whole.set(part, offset)
-    offset += part.byteLength
-  }
-  return whole
-}
 
 /** In slices, since a spread of megabytes overflows the stack. A multiple of three keeps the slices joinable. */
 function toBase64(bytes: Uint8Array): string {

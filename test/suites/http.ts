@@ -7,10 +7,7 @@ import type { Target } from '../target.ts'
 
 /** What the emulator's echo says. */
 interface Echo {
-  readonly method: string
-  readonly path: string
   readonly headers: Readonly<Record<string, string>>
-  readonly bodyBytes: number
   readonly bodySha256: string
 }
 
@@ -24,7 +21,6 @@ interface RawAnswer {
 
 const fiveMegabytes = 5_000_000
 const uuidV7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
-const redirectUrl = 'http://127.0.0.1:9/elsewhere'
 
 const sha256 = (bytes: Uint8Array | string): string => createHash('sha256').update(bytes).digest('hex')
 /** The emulator's endless 0…255, cut to a length. */
@@ -35,16 +31,19 @@ const echoOf = async (response: Response): Promise<Echo> => (await response.json
 function raw(url: string, method: string, headers: Record<string, string>, body = ''): Promise<RawAnswer> {
   return new Promise((resolve) => {
     const sent = request(url, { method, headers, agent: false })
-    let text = ''
+    const parts: string[] = []
     let answer: IncomingMessage | undefined
     const settle = (ending: RawAnswer['ending']): void =>
-      resolve({ status: answer?.statusCode ?? 0, headers: answer?.headers ?? {}, text, ending })
+      resolve({
+        status: answer?.statusCode ?? 0,
+        headers: answer?.headers ?? {},
+        text: parts.join(''),
+        ending,
+      })
     sent.on('error', () => settle('broken'))
     sent.on('response', (response) => {
       answer = response
-      response.on('data', (chunk: Buffer) => {
-        text += chunk
-      })
+      response.setEncoding('utf8').on('data', (chunk: string) => parts.push(chunk))
       response.on('error', () => settle('broken'))
       response.on('end', () => settle(response.complete ? 'whole' : 'broken'))
     })
@@ -68,8 +67,7 @@ export function httpSuite(target: Target): void {
 function healthTests(target: Target): void {
   test('health answers 200 with its status', async () => {
     const response = await fetch(`${target.url}/health`)
-    expect(response.status).toBe(200)
-    expect(await response.json()).toEqual({ status: 'ok' })
+    expect([response.status, await response.json()]).toEqual([200, { status: 'ok' }])
   })
 }
 
@@ -108,22 +106,20 @@ function bodyTests(target: Target): void {
   test('five megabytes of binary reach the client, whole and in order', async () => {
     const response = await post(at(target, '/openai/echo'), {}, upstream({ bytes: fiveMegabytes }))
     const bytes = new Uint8Array(await response.arrayBuffer())
-    expect(response.headers.get('content-type')).toBe('application/octet-stream')
-    expect(bytes.length).toBe(fiveMegabytes)
-    expect(sha256(bytes)).toBe(sha256(pattern(fiveMegabytes)))
+    expect([bytes.length, sha256(bytes)]).toEqual([fiveMegabytes, sha256(pattern(fiveMegabytes))])
   })
 }
 
 function methodTests(target: Target): void {
   test('a GET goes through with its query as it was written', async () => {
     const query = '?q=a%20b&empty=&q=%2Fc&plus=a+b'
-    const { method, path } = await echoOf(await fetch(at(target, `/openai/echo/files${query}`)))
-    expect({ method, path }).toEqual({ method: 'GET', path: `/openai/echo/files${query}` })
+    const response = await fetch(at(target, `/openai/echo/files${query}`))
+    expect(await response.json()).toMatchObject({ method: 'GET', path: `/openai/echo/files${query}` })
   })
 
   test('a DELETE goes through', async () => {
-    const { method, path } = await echoOf(await fetch(at(target, '/openai/echo/9'), { method: 'DELETE' }))
-    expect({ method, path }).toEqual({ method: 'DELETE', path: '/openai/echo/9' })
+    const response = await fetch(at(target, '/openai/echo/9'), { method: 'DELETE' })
+    expect(await response.json()).toMatchObject({ method: 'DELETE', path: '/openai/echo/9' })
   })
 
   test('a HEAD goes through as a HEAD, and its answer has no body', async () => {
@@ -178,7 +174,7 @@ function responseHeaderTests(target: Target): void {
     const sent = upstream({ gzip: true, headers })
     const answer = await raw(at(target, '/openai/echo'), 'POST', sent, '{}')
     expect(JSON.parse(answer.text)).toMatchObject({ method: 'POST', path: '/openai/echo' })
-    expect(answer.headers['x-ratelimit-left']).toBe('7')
+    expect(answer).toMatchObject({ ending: 'whole', headers: { 'x-ratelimit-left': '7' } })
     for (const name of ['set-cookie', 'content-encoding', 'cf-ray'])
       expect(answer.headers).not.toHaveProperty(name)
   })
@@ -233,10 +229,9 @@ function errorTests(target: Target): void {
 
 function providerAnswerTests(target: Target): void {
   test('a provider’s redirect is handed to the client and not followed', async () => {
-    const headers = upstream({ redirect: redirectUrl })
+    const headers = upstream({ redirect: 'http://127.0.0.1:9/' })
     const response = await fetch(at(target, '/openai/echo'), { headers, redirect: 'manual' })
-    expect(response.status).toBe(302)
-    expect(response.headers.get('location')).toBe(redirectUrl)
+    expect([response.status, response.headers.get('location')]).toEqual([302, 'http://127.0.0.1:9/'])
   })
 
   test.each([400, 418, 429, 500, 503])('a provider’s status %i and its body pass through', async (status) => {

@@ -1,0 +1,104 @@
+import type * as z from 'zod'
+import { GatewayError } from '../errors.ts'
+import { limits } from '../limits.ts'
+import type { Runtime, Step } from '../types.ts'
+
+/** A request on its way to a provider. */
+export interface Outgoing {
+  readonly method: string
+  readonly url: URL
+  readonly headers: Headers
+  readonly body: Step['body']
+}
+
+/** What to send. The body is another one only where a stream had to be held to be signed. */
+export interface Authorized {
+  readonly headers: Headers
+  readonly body: Step['body']
+}
+
+/**
+ * Adds the stored key to a request that brought none of its own. The headers given are its to change.
+ * @throws GatewayError, or the signal's reason
+ */
+export type Authorize = (
+  request: Outgoing,
+  fetch: Runtime['fetch'],
+  signal: AbortSignal,
+) => Promise<Authorized>
+
+/**
+ * A stored key that is a JSON object; undefined for a plain key, or none.
+ * @throws TypeError for JSON of another shape; the key is not quoted
+ */
+export function readJsonKey<T>(key: string | undefined, shape: z.ZodType<T>): T | undefined {
+  if (!key?.trimStart().startsWith('{')) return undefined
+  const parsed = shape.safeParse(parseJson(key))
+  if (!parsed.success)
+    throw new TypeError('the stored key begins like JSON, and is not what this provider takes')
+  return parsed.data
+}
+
+/** The value of a JSON text; undefined if it is none. */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+/** The outcome of a promise that others may wait for as well, or the signal's reason once it aborts. */
+export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const leave = (): void => reject(signal.reason)
+    if (signal.aborted) return leave()
+    signal.addEventListener('abort', leave, { once: true })
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', leave))
+  })
+}
+
+/**
+ * The whole of a body whose bytes must be known before it is sent.
+ * @throws GatewayError too_large over `limits.bodyBytes`, client_closed for a broken stream; or the signal's reason
+ */
+export async function holdBody(
+  body: ReadableStream<Uint8Array>,
+  signal: AbortSignal,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const reader = body.getReader()
+  const stop = (): void => void reader.cancel(signal.reason).catch(() => undefined)
+  signal.addEventListener('abort', stop, { once: true })
+  try {
+    const parts: Uint8Array[] = []
+    let size = 0
+    for (let part = await reader.read(); !part.done; part = await reader.read()) {
+      size += part.value.byteLength
+      if (size > limits.bodyBytes) {
+        stop()
+        throw new GatewayError(
+          'too_large',
+          `A body that must be signed has at most ${limits.bodyBytes} bytes`,
+        )
+      }
+      parts.push(part.value)
+    }
+    signal.throwIfAborted()
+    return join(parts, size)
+  } catch (error) {
+    if (signal.aborted || error instanceof GatewayError) throw error
+    throw new GatewayError('client_closed')
+  } finally {
+    signal.removeEventListener('abort', stop)
+  }
+}
+
+function join(parts: readonly Uint8Array[], size: number): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(size)
+  let offset = 0
+  for (const part of parts) {
+    whole.set(part, offset)
+    offset += part.byteLength
+  }
+  return whole
+}

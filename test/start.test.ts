@@ -1,0 +1,115 @@
+import { execFile } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import process from 'node:process'
+import { describe, expect, test } from 'vitest'
+import { root, runtimes, startEmulator, startGateway } from './launch.ts'
+
+/** Run a start script that is meant to refuse; its exit code and what it printed. */
+function refusalOf(
+  command: string,
+  args: string[],
+  env: Record<string, string> = {},
+): Promise<{ code: number; output: string }> {
+  const PATH = `${join(root, 'node_modules/.bin')}:${process.env['PATH']}`
+  return new Promise((resolve) => {
+    execFile(
+      command,
+      args,
+      { cwd: root, env: { ...process.env, PATH, ...env }, timeout: 10_000 },
+      (error, stdout, stderr) => {
+        resolve({ code: typeof error?.code === 'number' ? error.code : 0, output: stdout + stderr })
+      },
+    )
+  })
+}
+
+const cli = ['adapters/cli.ts']
+
+describe('starting', () => {
+  for (const runtime of runtimes) {
+    test(`${runtime} serves within 2 s without any configuration, and stops with 0 on SIGTERM`, async () => {
+      const gateway = await startGateway(runtime, {})
+      expect(gateway.startMs).toBeLessThan(2_000)
+      expect(await gateway.stop()).toBe(0)
+      expect(gateway.output()).toContain(`(${runtime})`)
+    })
+
+    test(`${runtime} streams from the demo provider, which says what it is`, async () => {
+      const gateway = await startGateway(runtime, {}, {}, ['--demo'])
+      const body = JSON.stringify({ model: 'm', stream: true, messages: [{ role: 'user', content: 'hi' }] })
+      const response = await fetch(`${gateway.url}/v1/default/default/demo/chat/completions`, {
+        method: 'POST',
+        body,
+      })
+      const text = await response.text()
+      expect(text).toContain('emulator')
+      expect(text).toMatch(/data: \[DONE\]\n\n$/)
+      await gateway.stop()
+      expect(gateway.output()).toContain('demo (emulator): POST /v1/chat/completions')
+    })
+  }
+
+  test('a key of the environment goes to its own provider only, never to another host', async () => {
+    const emulator = await startEmulator()
+    const config = { providers: { openai: { base_url: `${emulator.url}/v1` } } }
+    const gateway = await startGateway('node', config, { OPENAI_API_KEY: 'sk-environment' })
+    const response = await fetch(`${gateway.url}/v1/default/default/openai/echo`)
+    expect(await response.text()).not.toContain('sk-environment')
+    await gateway.stop()
+    await emulator.stop()
+  })
+})
+
+describe('refusing to start', () => {
+  test('beyond loopback without a token, and saying how to make one', async () => {
+    for (const command of ['node', 'bun']) {
+      const { code, output } = await refusalOf(command, [...cli, '--host', '0.0.0.0', '--port', '0'])
+      expect(code).toBe(1)
+      expect(output).toContain('TRUNKLINE_TOKEN=$(openssl rand -hex 32)')
+    }
+  })
+
+  const bad: [title: string, config: string, told: string][] = [
+    ['no JSON', '{"gateways": "secret-value"', 'not JSON'],
+    ['a wrong type', '{"gateways":[{"id":7}]}', 'gateways[0].id'],
+    ['an unknown field', '{"gateways":[{"id":"a","cache":1}]}', 'cache'],
+    ['a missing variable', '{"tokens":[{"name":"a","token":"env:NOT_SET"}]}', 'NOT_SET'],
+    ['a gateway twice', '{"gateways":[{"id":"a"},{"id":"a"}]}', '"a" is listed twice'],
+    ['a token for no gateway', '{"tokens":[{"name":"a","token":"secret-value","gateways":["b"]}]}', '"b"'],
+    ['a new provider without address', '{"providers":{"mine":{"api_key":"secret-value"}}}', 'providers.mine'],
+    ['an address that is none', '{"providers":{"mine":{"base_url":"ftp://x"}}}', 'providers.mine.base_url'],
+  ]
+  for (const [title, config, told] of bad) {
+    test(`with ${title} in the configuration, naming path and reason but no secret`, async () => {
+      const folder = await mkdtemp(join(tmpdir(), 'trunkline-config-'))
+      const file = join(folder, 'config.json')
+      await writeFile(file, config)
+      const { code, output } = await refusalOf('node', [...cli, '--config', file, '--port', '0'])
+      expect(code).toBe(1)
+      expect(output).toContain(told)
+      expect(output).not.toContain('secret-value')
+      await rm(folder, { recursive: true })
+    })
+  }
+
+  test('with options that do not exist or make no sense', async () => {
+    for (const args of [
+      ['--prot', '1'],
+      ['--port', 'x'],
+      ['--port', '70000'],
+      ['--config', 'nowhere.json'],
+    ]) {
+      const { code, output } = await refusalOf('node', [...cli, ...args])
+      expect(code, args.join(' ')).toBe(1)
+      expect(output).toContain(
+        args[0]!.startsWith('--prot') && args[0] === '--prot'
+          ? 'prot'
+          : args[0] === '--config'
+            ? 'nowhere.json'
+            : '--port',
+      )
+    }
+  })
+})

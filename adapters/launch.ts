@@ -21,9 +21,9 @@ export async function launch(
     const config = parseConfig(input, process.env)
     if (!isLoopback(options.host) && isOpen(config))
       throw new ConfigError(`--host ${options.host}: ${openRefusal}`)
-    const server = await start(config, options, input)
-    console.log(`trunkline listening on ${server.url} (${name})`)
-    stopOnSignal(server)
+    const starting = start(config, options, input)
+    stopOnSignal(starting)
+    console.log(`trunkline listening on ${(await starting).url} (${name})`)
   } catch (error) {
     // Messages of configurations name paths, not values; anything else is a fault worth its stack.
     console.error(
@@ -36,15 +36,17 @@ export async function launch(
 const isSystemError = (error: unknown): error is Error =>
   error instanceof Error && ('code' in error || error instanceof TypeError)
 
-function stopOnSignal(server: Server): void {
+/** Also while still starting: whoever may connect may already want it stopped. */
+function stopOnSignal(starting: Promise<Server>): void {
   let stopping = false
   const stop = async (): Promise<void> => {
     if (stopping) return
     stopping = true
-    await server.stop()
+    await (await starting).stop()
     process.exit(0)
   }
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop())
+  for (const signal of ['SIGTERM', 'SIGINT'] as const)
+    process.on(signal, () => void stop().catch(() => process.exit(1)))
 }
 
 /** The provider emulator of the tests, in this process. */

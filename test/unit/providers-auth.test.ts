@@ -131,23 +131,28 @@ describe('AWS', () => {
       headers: { 'user-agent': 'x', 'x-amz-date': 'odd', 'x-amz-extra': '1' },
     })
     expect(runtime['x-amz-security-token']).toBe('st')
-    expect(runtime['authorization']).toContain('/20150830/us-west-2/bedrock/aws4_request, ')
-    expect(runtime['authorization']).toContain(
+    expect(runtime.authorization).toContain('/20150830/us-west-2/bedrock/aws4_request, ')
+    expect(runtime.authorization).toContain(
       'SignedHeaders=host;x-amz-date;x-amz-extra;x-amz-security-token, ',
     )
     const other = await sent(made, { path: mantle })
-    expect(other['authorization']).toContain('/20150830/eu-west-1/bedrock-mantle/aws4_request, ')
+    expect(other.authorization).toContain('/20150830/eu-west-1/bedrock-mantle/aws4_request, ')
   })
 
   test('the same request has the same signature, another body another', async () => {
     const made = bedrock(stored())
-    const of = async (body: Step['body']) => (await sent(made, { path, body }))['authorization']
+    const of = async (body: Step['body']) => (await sent(made, { path, body })).authorization
     expect(await of('{"a":1}')).toBe(await of(new TextEncoder().encode('{"a":1}')))
     expect(await of('{"a":1}')).not.toBe(await of('{"a":2}'))
   })
 
   const streamOf = (...sizes: number[]): ReadableStream<Uint8Array> =>
-    ReadableStream.from(sizes.map((size) => new Uint8Array(size)))
+    new ReadableStream({
+      start(controller) {
+        for (const size of sizes) controller.enqueue(new Uint8Array(size))
+        controller.close()
+      },
+    })
   const send = (body: ReadableStream<Uint8Array>, own: AbortSignal = signal) => {
     const made = bedrock(stored())
     const url = made.resolve(path, '', new Headers())
@@ -213,7 +218,7 @@ describe('Google', async () => {
       const form = new URLSearchParams(await request.text())
       const { payload } = await jwtVerify(form.get('assertion')!, verifier, { audience: request.url })
       expect(form.get('grant_type')).toBe('urn:ietf:params:oauth:grant-type:jwt-bearer')
-      expect([payload.iss, payload['scope'], payload.exp! - payload.iat!]).toEqual([
+      expect([payload.iss, payload.scope, payload.exp! - payload.iat!]).toEqual([
         file.client_email,
         'https://www.googleapis.com/auth/cloud-platform',
         3600,
@@ -285,15 +290,18 @@ describe('Google', async () => {
 
   test('a caller that leaves does not take the token from the others', async () => {
     const { fetch } = createGoogle()
-    const gate = Promise.withResolvers<void>()
-    const slow: Runtime['fetch'] = (request) => gate.promise.then(() => fetch(request))
+    let open = (): void => undefined
+    const gate = new Promise<void>((done) => {
+      open = done
+    })
+    const slow: Runtime['fetch'] = (request) => gate.then(() => fetch(request))
     const leave = new AbortController()
     const made = stored()
     const leaver = sent(made, { path, fetch: slow, signal: leave.signal })
     const stayer = sent(made, { path, fetch: slow })
     leave.abort(new Error('left'))
     await expect(leaver).rejects.toThrow('left')
-    gate.resolve()
+    open()
     expect(await stayer).toEqual({ authorization: 'Bearer at-1' })
   })
 })

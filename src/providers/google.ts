@@ -75,36 +75,45 @@ function fromBase64(text: string): string {
   }
 }
 
+/** An access token, or the way to one: `text` is there once the exchange is done. */
+interface Entry {
+  readonly pending: Promise<Token>
+  text?: string
+  until: number
+}
+
 /** Tokens by account. Whoever asks while one is being minted waits for that one. */
 function createTokens(): (account: Account, fetch: Runtime['fetch'], signal: AbortSignal) => Promise<string> {
-  const held = new Map<string, { token: Promise<Token>; until: number }>()
+  const held = new Map<string, Entry>()
 
-  const start = (id: string, account: Account, fetch: Runtime['fetch']): Promise<Token> => {
+  const start = (id: string, account: Account, fetch: Runtime['fetch']): Entry => {
     held.delete(id)
     const oldest = held.keys().next().value
     if (held.size >= tokensMax && oldest !== undefined) held.delete(oldest)
     // Bound to no caller's signal, as others may come to wait for it.
-    const entry = { token: mint(account, fetch), until: Date.now() + exchangeMs }
+    const entry: Entry = { pending: mint(account, fetch), until: Date.now() + exchangeMs }
     held.set(id, entry)
-    entry.token.then(
-      ({ seconds }) => {
+    entry.pending.then(
+      ({ text, seconds }) => {
+        entry.text = text
         entry.until = Date.now() + seconds * 1_000 - earlyMs
       },
       () => {
         if (held.get(id) === entry) held.delete(id)
       },
     )
-    return entry.token
+    return entry
   }
 
   return async (account, fetch, signal) => {
     // The private key is a part of the name: an e-mail address alone would open another's token.
     const id = JSON.stringify([account.client_email, account.private_key, account.token_uri])
     const found = held.get(id)
-    const token = found && found.until > Date.now() ? found.token : start(id, account, fetch)
+    const { text, pending } = found && found.until > Date.now() ? found : start(id, account, fetch)
+    if (text !== undefined) return text
     // Some runtimes drop the work of a request that ended, and the promise then never settles.
     const patience = AbortSignal.any([signal, AbortSignal.timeout(exchangeMs)])
-    return (await untilAborted(token, patience)).text
+    return (await untilAborted(pending, patience)).text
   }
 }
 

@@ -12,7 +12,7 @@ function refusalOf(
   args: string[],
   env: Record<string, string> = {},
 ): Promise<{ code: number; output: string }> {
-  const PATH = `${join(root, 'node_modules/.bin')}:${process.env['PATH']}`
+  const PATH = `${join(root, 'node_modules/.bin')}:${process.env.PATH}`
   return new Promise((resolve) => {
     execFile(
       command,

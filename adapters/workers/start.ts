@@ -12,8 +12,8 @@ import type { Options } from '../options.ts'
 import { type Server, toUrl } from '../server.ts'
 import { bundleWorker } from './bundle.ts'
 
-/** Newest date the pinned workerd knows; `request.signal` is on by default from here. */
-const compatibilityDate = '2026-11-17'
+/** Newest date the pinned workerd knows. */
+const compatibilityDate = '2026-10-23'
 const startMs = 10_000
 const pollMs = 20
 
@@ -86,6 +86,7 @@ const config :Workerd.Config = (
     (name = "main", worker = (
       modules = [(name = "worker.mjs", esModule = embed "worker.mjs")],
       compatibilityDate = ${text(compatibilityDate)},
+      compatibilityFlags = ["enable_request_signal"],
       globalOutbound = "internet",
       durableObjectNamespaces = [(className = "Session", uniqueKey = "trunkline-session", enableSql = true)],
       durableObjectStorage = (localDisk = "objects"),

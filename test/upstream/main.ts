@@ -4,6 +4,6 @@ import { startUpstream } from './server.ts'
 
 /** The emulator as a process of its own. */
 const { port } = parseArgs({ options: { port: { type: 'string', default: '0' } } }).values
-const upstream = await startUpstream({ port: Number(port) })
+const upstream = await startUpstream({ port: Number(port), name: 'emulator' })
 console.log(`LISTENING ${upstream.port}`)
-process.on('SIGTERM', () => process.exit(0))
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => process.exit(0))

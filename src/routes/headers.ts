@@ -44,9 +44,9 @@ export function fromItem(items: Readonly<Record<string, unknown>>): Headers {
     if (value === null || value === undefined) continue
     if (connection.has(name.toLowerCase()))
       throw new GatewayError('bad_request', `headers.${name}: not allowed here`)
-    const text = typeof value === 'object' ? JSON.stringify(value) : String(value)
-    // Some runtimes trim a line break at either end in silence, so it is looked for here.
-    if (!/^[!#$%&'*+.^_`|~0-9a-z-]+$/i.test(name) || !/^[\t\x20-\x7e\x80-\xff]*$/.test(text)) {
+    const text = typeof value === 'object' ? toJson(value, name) : String(value)
+    // ASCII only, since runtimes write the rest differently; line breaks too, since some trim them in silence.
+    if (!/^[!#$%&'*+.^_`|~0-9a-z-]+$/i.test(name) || !/^[\t\x20-\x7e]*$/.test(text)) {
       throw new GatewayError('bad_request', `headers.${printable(name)}: not a legal header`)
     }
     headers.set(name, text)
@@ -55,3 +55,12 @@ export function fromItem(items: Readonly<Record<string, unknown>>): Headers {
 }
 
 const printable = (name: string): string => JSON.stringify(name.slice(0, 80)).slice(1, -1)
+
+/** @throws GatewayError bad_request for what is nested deeper than the runtime's stack */
+function toJson(value: object, name: string): string {
+  try {
+    return JSON.stringify(value)
+  } catch {
+    throw new GatewayError('bad_request', `headers.${printable(name)}: nested too deeply`)
+  }
+}

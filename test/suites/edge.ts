@@ -108,7 +108,8 @@ function rawFramesSuite(target: Target): void {
       rawSocket(line).write(frame)
       const began = performance.now()
       expect([1002, 1006]).toContain((await line.closed).code)
-      expect(performance.now() - began).toBeLessThan(5_000)
+      // workerd sends its close frame at once, and keeps the connection itself for ten seconds more.
+      expect(performance.now() - began).toBeLessThan(target.runtime === 'workers' ? 15_000 : 5_000)
       await expectAlive(target)
     })
   }

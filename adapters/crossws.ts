@@ -26,7 +26,7 @@ export function hooksFor(gateway: Gateway, report: Report, starts: Starts = from
     const known = sessions.get(peer)
     if (known) return known
     const opened = Promise.resolve(starts.get(peer)).then(
-      (start) => start && gateway.open(socketOf(peer), start),
+      (start) => start && gateway.open(socketOf(peer, report), start),
     )
     sessions.set(peer, opened)
     return opened
@@ -72,14 +72,17 @@ async function upgrade(
 }
 
 /** A peer as the core's socket. `send` waits while the peer reads slower than it is fed. */
-function socketOf(peer: Peer): Socket {
+function socketOf(peer: Peer, report: Report): Socket {
   const isOpen = () => (peer.websocket?.readyState ?? 1) === 1
   return {
     async send(frame) {
-      if (peer.bufferedAmount > limits.socketBufferBytes) {
-        await peer.waitForDrain({ threshold: limits.socketBufferBytes, pollInterval: drainPollMs })
+      try {
+        if (peer.bufferedAmount > limits.socketBufferBytes)
+          await peer.waitForDrain({ threshold: limits.socketBufferBytes, pollInterval: drainPollMs })
+        if (isOpen()) peer.send(frame)
+      } catch (error) {
+        report('send', error) // a socket torn down between the look and the send; its close is on its way
       }
-      if (isOpen()) peer.send(frame)
     },
     close: (code, reason) => peer.close(code, reason),
   }

@@ -19,7 +19,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   session: [],
   shared: [],
 }
-const shared = new Set(['types', 'errors', 'limits', 'config', 'controls', 'ids', 'bytes'])
+const shared = new Set(['types', 'errors', 'limits', 'config', 'controls', 'ids', 'streams'])
 
 const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
   .filter((file) => file.endsWith('.ts'))

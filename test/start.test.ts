@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { root, runtimes, startEmulator, startGateway } from './launch.ts'
 
@@ -48,6 +49,33 @@ describe('starting', () => {
       expect(text).toMatch(/data: \[DONE\]\n\n$/)
       await gateway.stop()
       expect(gateway.output()).toContain('demo (emulator): POST /v1/chat/completions')
+    })
+  }
+
+  for (const runtime of runtimes) {
+    test(`${runtime} prints no address of a provider that breaks off, and nothing of a client that leaves`, async () => {
+      const emulator = await startEmulator()
+      const config = { providers: { mine: { base_url: emulator.url } } }
+      const gateway = await startGateway(runtime, config)
+      const url = (control: object) =>
+        `${gateway.url}/v1/default/default/mine/chat/completions?key=sk-in-query&x-upstream=${encodeURIComponent(JSON.stringify(control))}`
+      const body = JSON.stringify({ model: 'm', stream: true, messages: [] })
+      const leaving = new AbortController()
+      const left = await fetch(url({ interval: 20, events: 1_000 }), {
+        method: 'POST',
+        body,
+        signal: leaving.signal,
+      })
+      await left.body!.getReader().read()
+      leaving.abort()
+      await sleep(200)
+      expect(gateway.output()).not.toMatch(/prematurely|[Aa]borted/)
+      const broken = await fetch(url({ interval: 20, events: 9, reset: 3 }), { method: 'POST', body })
+      await expect(broken.text()).rejects.toThrow()
+      await sleep(200)
+      await gateway.stop()
+      await emulator.stop()
+      expect(gateway.output()).not.toMatch(/sk-in-query|chat\/completions/)
     })
   }
 

@@ -1,6 +1,7 @@
 import { GatewayError } from '../errors.ts'
 import { limits } from '../limits.ts'
 import type { Providers } from '../providers/providers.ts'
+import { relay } from '../streams.ts'
 import type { Runtime, Step } from '../types.ts'
 
 /** One try of one step. Throws `GatewayError` only; `client_closed` when the signal was the client's. */
@@ -17,7 +18,7 @@ export function createSend(providers: Providers, runtime: Runtime): Send {
     const timeout = setTimeout(() => timer.abort(), ms)
     try {
       const response = await call(step, AbortSignal.any([signal, timer.signal]))
-      return step.options.requestTimeout === undefined ? response : await withFirstPart(response)
+      return step.options.requestTimeout === undefined ? response : await withFirstPart(response, signal)
     } catch (error) {
       if (signal.aborted) throw new GatewayError('client_closed')
       if (timer.signal.aborted)
@@ -48,25 +49,9 @@ export function createSend(providers: Providers, runtime: Runtime): Send {
 }
 
 /** Wait for the first part of the body, then hand on the same bytes. Time-outs count up to here (contract 2.4). */
-async function withFirstPart(response: Response): Promise<Response> {
+async function withFirstPart(response: Response, signal: AbortSignal): Promise<Response> {
   if (!response.body) return response
   const reader = response.body.getReader()
-  const first = await reader.read()
-  const body = new ReadableStream<Uint8Array>({
-    start(controller) {
-      if (first.done) controller.close()
-      else controller.enqueue(first.value)
-    },
-    async pull(controller) {
-      const { done, value } = await reader.read()
-      if (done) controller.close()
-      else controller.enqueue(value)
-    },
-    cancel: (reason) => reader.cancel(reason),
-  })
-  return new Response(body, {
-    status: response.status,
-    statusText: response.statusText,
-    headers: response.headers,
-  })
+  const { status, statusText, headers } = response
+  return new Response(relay(reader, signal, await reader.read()), { status, statusText, headers })
 }

@@ -1,6 +1,4 @@
 import type * as z from 'zod'
-import { GatewayError } from '../errors.ts'
-import { limits } from '../limits.ts'
 import type { Runtime, Step } from '../types.ts'
 
 /** A request on its way to a provider. */
@@ -56,49 +54,4 @@ export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promi
     signal.addEventListener('abort', leave, { once: true })
     promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', leave))
   })
-}
-
-/**
- * The whole of a body whose bytes must be known before it is sent.
- * @throws GatewayError too_large over `limits.bodyBytes`, client_closed for a broken stream; or the signal's reason
- */
-export async function holdBody(
-  body: ReadableStream<Uint8Array>,
-  signal: AbortSignal,
-): Promise<Uint8Array<ArrayBuffer>> {
-  const reader = body.getReader()
-  const stop = (): void => void reader.cancel(signal.reason).catch(() => undefined)
-  signal.addEventListener('abort', stop, { once: true })
-  try {
-    const parts: Uint8Array[] = []
-    let size = 0
-    for (let part = await reader.read(); !part.done; part = await reader.read()) {
-      size += part.value.byteLength
-      if (size > limits.bodyBytes) {
-        stop()
-        throw new GatewayError(
-          'too_large',
-          `A body that must be signed has at most ${limits.bodyBytes} bytes`,
-        )
-      }
-      parts.push(part.value)
-    }
-    signal.throwIfAborted()
-    return join(parts, size)
-  } catch (error) {
-    if (signal.aborted || error instanceof GatewayError) throw error
-    throw new GatewayError('client_closed')
-  } finally {
-    signal.removeEventListener('abort', stop)
-  }
-}
-
-function join(parts: readonly Uint8Array[], size: number): Uint8Array<ArrayBuffer> {
-  const whole = new Uint8Array(size)
-  let offset = 0
-  for (const part of parts) {
-    whole.set(part, offset)
-    offset += part.byteLength
-  }
-  return whole
 }

@@ -1,6 +1,8 @@
 import { AwsV4Signer } from 'aws4fetch'
 import * as z from 'zod'
-import { type Authorize, holdBody, type Outgoing, readJsonKey } from './outgoing.ts'
+import { limits } from '../limits.ts'
+import { readBytes } from '../streams.ts'
+import { type Authorize, type Outgoing, readJsonKey } from './outgoing.ts'
 
 /** The stored credential of contract 1.2; `region` counts where the host names none. */
 const accessKey = z.object({
@@ -33,7 +35,10 @@ export function sigv4Auth(
       headers.set('authorization', `Bearer ${key}`)
       return asNative(request)
     }
-    const body = request.body instanceof ReadableStream ? await holdBody(request.body, signal) : request.body
+    const body =
+      request.body instanceof ReadableStream
+        ? await readBytes(request.body, limits.bodyBytes, signal)
+        : request.body
     const service = services.find((name) => url.hostname.startsWith(`${name}.`)) ?? services[0]
     for (const name of signature) headers.delete(name)
     if (cache.size >= derivedKeysMax) cache.clear()

@@ -1,11 +1,11 @@
 import { readHeaders } from '../controls.ts'
 import { GatewayError } from '../errors.ts'
 import { limits } from '../limits.ts'
+import { readBytes } from '../streams.ts'
 import type { Call, Step } from '../types.ts'
 import { takeToken, toPrincipal } from './authenticate.ts'
 import type { Room } from './context.ts'
 import { forwardable } from './headers.ts'
-import { readBytes } from './universal.ts'
 
 /** Where a pass-through request goes. */
 export interface Target {

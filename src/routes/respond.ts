@@ -1,4 +1,5 @@
 import { type GatewayError, toErrorResponse } from '../errors.ts'
+import { relay } from '../streams.ts'
 import type { Call, Result } from '../types.ts'
 import { returnable } from './headers.ts'
 
@@ -17,7 +18,8 @@ export function toResponse(call: Call, { response, step, cacheStatus }: Result):
   headers.set(responseHeaders.eventId, call.eventId)
   headers.set(responseHeaders.step, String(step))
   headers.set(responseHeaders.cacheStatus, cacheStatus)
-  return new Response(response.body, { status: response.status, statusText: response.statusText, headers })
+  const body = response.body && relay(response.body.getReader(), call.signal)
+  return new Response(body, { status: response.status, statusText: response.statusText, headers })
 }
 
 /** An error as an HTTP response that names its request. */

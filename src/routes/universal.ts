@@ -1,8 +1,8 @@
 import * as z from 'zod'
-import { join } from '../bytes.ts'
 import { readConfig, readHeaders } from '../controls.ts'
 import { GatewayError } from '../errors.ts'
 import { limits } from '../limits.ts'
+import { readBytes } from '../streams.ts'
 import type { Call, Options, Step } from '../types.ts'
 import { takeToken, toPrincipal } from './authenticate.ts'
 import type { Room } from './context.ts'
@@ -122,32 +122,4 @@ async function readJson(request: Request): Promise<unknown> {
   } catch {
     throw new GatewayError('bad_request', 'The body is not JSON')
   }
-}
-
-/**
- * A whole body, up to a number of bytes. One that is larger is read on for a while, since a client that is cut off
- * while it sends never sees why.
- * @throws GatewayError too_large; client_closed when the stream breaks
- */
-export async function readBytes(
-  body: ReadableStream<Uint8Array> | null,
-  bytesMax: number,
-): Promise<Uint8Array<ArrayBuffer>> {
-  let parts: Uint8Array[] = []
-  let size = 0
-  const reader = body?.getReader()
-  while (reader && size <= bytesMax + limits.discardBytes) {
-    const { done, value } = await reader.read().catch(() => {
-      throw new GatewayError('client_closed')
-    })
-    if (done) break
-    size += value.byteLength
-    if (size <= bytesMax) parts.push(value)
-    else parts = []
-  }
-  if (size > bytesMax) {
-    void reader?.cancel().catch(() => undefined) // the client may be gone already
-    throw new GatewayError('too_large', `The body is larger than ${bytesMax} bytes`)
-  }
-  return join(parts, size)
 }

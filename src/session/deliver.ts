@@ -1,7 +1,7 @@
 import { createParser, type EventSourceMessage } from 'eventsource-parser'
-import { join } from '../bytes.ts'
 import { GatewayError, toErrorBody, toGatewayError } from '../errors.ts'
 import { limits } from '../limits.ts'
+import { join } from '../streams.ts'
 import type { Socket } from '../types.ts'
 import { frames, type Metadata } from './messages.ts'
 

@@ -1,0 +1,79 @@
+import { GatewayError } from './errors.ts'
+import { limits } from './limits.ts'
+
+type Bytes = ReadableStream<Uint8Array>
+
+/**
+ * A whole body, up to a number of bytes. One that is larger is read on for a while, since a client that is cut off
+ * while it sends never sees why.
+ * @throws GatewayError too_large; client_closed when the stream breaks; or the signal's reason
+ */
+export async function readBytes(
+  body: Bytes | null,
+  bytesMax: number,
+  signal?: AbortSignal,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const reader = body?.getReader()
+  const leave = (): void => void reader?.cancel(signal?.reason).catch(() => undefined)
+  signal?.addEventListener('abort', leave, { once: true })
+  try {
+    let parts: Uint8Array[] = []
+    let size = 0
+    while (reader && size <= bytesMax + limits.discardBytes) {
+      const { done, value } = await reader.read().catch(() => {
+        throw new GatewayError('client_closed')
+      })
+      signal?.throwIfAborted()
+      if (done) break
+      size += value.byteLength
+      if (size <= bytesMax) parts.push(value)
+      else parts = []
+    }
+    if (size > bytesMax) throw new GatewayError('too_large', `The body is larger than ${bytesMax} bytes`)
+    return join(parts, size)
+  } finally {
+    signal?.removeEventListener('abort', leave)
+    leave() // has no effect on a body that was read to its end
+  }
+}
+
+/** Parts of a body as one; their sizes add up to `size`. */
+export function join(parts: readonly Uint8Array[], size: number): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(size)
+  let offset = 0
+  for (const part of parts) {
+    whole.set(part, offset)
+    offset += part.byteLength
+  }
+  return whole
+}
+
+/**
+ * What a reader still has, as a body; `first` goes before. A fault becomes one of ours, as runtimes print a body's
+ * faults, with the provider's URL in them. After the client has left there is nobody to tell, and it just ends.
+ */
+export function relay(
+  reader: ReadableStreamDefaultReader<Uint8Array>,
+  signal: AbortSignal,
+  first?: ReadableStreamReadResult<Uint8Array>,
+): Bytes {
+  let held = first
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        try {
+          const { done, value } = held ?? (await reader.read())
+          held = undefined
+          if (done) controller.close()
+          else controller.enqueue(value)
+        } catch {
+          if (signal.aborted) controller.close()
+          else controller.error(new GatewayError('provider_failed', 'The provider broke off its answer'))
+        }
+      },
+      // A body that has failed rejects here, and is closed all the same.
+      cancel: (reason) => reader.cancel(reason).catch(() => undefined),
+    },
+    { highWaterMark: 0 },
+  )
+}

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { readFileSync, rmSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
 import { bundleWorker } from './adapters/workers/bundle.ts'
@@ -41,6 +41,11 @@ const core = await build({
   mainFields: ['module', 'main'],
 })
 execFileSync('tsc', ['-p', 'tsconfig.json', '--emitDeclarationOnly'], { stdio: 'inherit' })
+
+const { bin, exports } = JSON.parse(readFileSync('package.json', 'utf8'))
+const promised = [...Object.values(bin), ...Object.values(exports).flatMap(Object.values)]
+const missing = promised.filter((file) => !existsSync(file))
+if (missing.length > 0) throw new Error(`package.json names what was not built: ${missing.join(', ')}`)
 
 const sizes = [
   ['core (src/index.ts, minified)', core.outputFiles[0].contents],

@@ -100,6 +100,16 @@ function headerTests(target: Target): void {
     await expectUnauthorized(target, key, await post(url, {}, headers))
   })
 
+  test('a token of one gateway does not open another', async () => {
+    const key = newKey()
+    const headers = { [gatewayHeader]: `Bearer ${tokens.locked}`, ...upstream({ key }) }
+    await expectUnauthorized(target, key, await post(at(target, '/openai/echo', 'vault'), {}, headers))
+    const options = { gateway: 'vault', headers: { [gatewayHeader]: tokens.locked } }
+    expect((await refusal(connect(target, options))).status).toBe(401)
+    const open = { [gatewayHeader]: `Bearer ${tokens.all}`, ...upstream({ key }) }
+    expect((await post(at(target, '/openai/echo', 'vault'), {}, open)).status).toBe(200)
+  })
+
   test('an open gateway serves with another gateway’s token too, and forwards none', async () => {
     const value = `Bearer ${tokens.locked}`
     for (const name of [gatewayHeader, 'authorization', 'x-api-key']) {

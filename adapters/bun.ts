@@ -31,7 +31,7 @@ export async function serve(config: Config, { port, host, env }: ServeOptions): 
   const init = { timeout: false } // Bun's own option: no end after five minutes
   const gateway = createGateway(
     config,
-    { fetch: (request) => fetch(request, init as RequestInit), report },
+    { fetch: (request, signal) => fetch(request, { ...init, signal } as RequestInit), report },
     env,
   )
   const sockets = crossws({ hooks: hooksFor(gateway, report), idleTimeout: idleSeconds * 2 })
@@ -54,6 +54,10 @@ export async function serve(config: Config, { port, host, env }: ServeOptions): 
   })
   return {
     url: toUrl(host, server.port),
-    stop: () => server.stop(true),
+    async stop() {
+      void server.stop(false) // takes no new connections from here on
+      await gateway.drain()
+      await server.stop(true)
+    },
   }
 }

@@ -27,16 +27,17 @@ export async function serve(config: Config, { port, host, env }: ServeOptions): 
   return {
     url: toUrl(host, server.addr.port),
     async stop() {
-      // Deno waits for answers under way, which a stop does not.
-      await Promise.race([server.shutdown(), new Promise((resolve) => setTimeout(resolve, stopMs))])
+      const shut = server.shutdown() // takes no new connections from here on
+      await gateway.drain()
+      await Promise.race([shut, new Promise((resolve) => setTimeout(resolve, stopMs))])
     },
   }
 }
 
 /** Deno decodes an answer only where it chose the codings itself. */
-export function outbound(request: Request): Promise<Response> {
+export function outbound(request: Request, signal: AbortSignal): Promise<Response> {
   request.headers.delete('accept-encoding')
-  return fetch(request)
+  return fetch(request, { signal })
 }
 
 /** HTTP and sockets of a gateway as one Deno handler; for `Deno.serve`, and for Deno Deploy. */

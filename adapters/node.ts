@@ -9,14 +9,18 @@ import { idleSeconds, report, type ServeOptions, type Server, toUrl } from './se
 
 /** Serve on Node. */
 export async function serve(config: Config, { port, host, env }: ServeOptions): Promise<Server> {
-  const gateway = createGateway(config, { fetch: (request) => fetch(request), report }, env)
+  const gateway = createGateway(
+    config,
+    { fetch: (request, signal) => fetch(request, { signal }), report },
+    env,
+  )
   const sockets = crossws({
     hooks: hooksFor(gateway, report),
     idleTimeout: idleSeconds,
     serverOptions: { maxPayload: limits.messageBytes, perMessageDeflate: false },
   })
   const server = await new Promise<HttpServer>((resolve, reject) => {
-    const starting = listen({ fetch: gateway.fetch, port, hostname: host }, () =>
+    const starting = listen({ fetch: (request) => gateway.fetch(request), port, hostname: host }, () =>
       resolve(starting),
     ) as HttpServer
     starting.once('error', reject)
@@ -33,11 +37,11 @@ export async function serve(config: Config, { port, host, env }: ServeOptions): 
   return {
     url: toUrl(host, (server.address() as AddressInfo).port),
     async stop() {
+      const closed = new Promise((resolve) => server.close(resolve)) // takes no new connections from here on
+      await gateway.drain()
       sockets.closeAll(1001, 'the gateway stops')
-      await new Promise((resolve) => {
-        server.close(resolve)
-        server.closeAllConnections()
-      })
+      server.closeAllConnections()
+      await closed
     },
   }
 }

@@ -12,7 +12,7 @@ export interface ServeOptions {
 /** A gateway that listens. */
 export interface Server {
   readonly url: string
-  /** Stop listening and close every connection. */
+  /** Stop listening, drain, and close every connection. */
   stop(): Promise<void>
 }
 

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { type SessionLimits, sessionDefaults } from './limits.ts'
 import type { Backoff } from './types.ts'
 
 /** A secret in clear, or `env:NAME` for a variable of the environment. */
@@ -59,6 +60,8 @@ export interface Config {
   gateways: GatewaySettings[]
   tokens: TokenSettings[]
   providers: Record<string, ProviderSettings>
+  /** Limits of sessions and runs. */
+  limits: SessionLimits
 }
 
 const gatewaySettings = z.strictObject({
@@ -92,6 +95,20 @@ const providerSettings = z.strictObject({
   account_id: z.string().optional(),
 })
 
+const count = (name: keyof SessionLimits, min = 1) => z.int().min(min).default(sessionDefaults[name])
+
+const sessionLimits = z.strictObject({
+  inFlight: count('inFlight'),
+  queued: count('queued', 0),
+  windowBytes: count('windowBytes'),
+  runBytes: count('runBytes'),
+  heldBytes: count('heldBytes'),
+  detachSeconds: count('detachSeconds'),
+  heartbeatSeconds: count('heartbeatSeconds'),
+  sessions: count('sessions'),
+  drainSeconds: count('drainSeconds', 0),
+})
+
 const configSchema = z.strictObject({
   $schema: z.string().optional(),
   account_id: slug.default('default'),
@@ -101,6 +118,7 @@ const configSchema = z.strictObject({
     .default([{ id: 'default', cors_origins: [] }]),
   tokens: z.array(tokenSettings).default([]),
   providers: z.record(slug, providerSettings).default({}),
+  limits: sessionLimits.default(sessionDefaults),
 })
 
 /** Variables of the environment. */

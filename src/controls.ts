@@ -13,12 +13,13 @@ const controls = {
   maxAttempts: ['cf-aig-max-attempts', count(1, 5)],
   retryDelay: ['cf-aig-retry-delay', count(0, 60_000)],
   backoff: ['cf-aig-backoff', z.enum(['constant', 'linear', 'exponential'])],
+  onDisconnect: ['cf-aig-on-disconnect', z.enum(['stop', 'detach'])],
   eventId: ['cf-aig-event-id', z.string().regex(/^[\x21-\x7e]{1,256}$/, '1 to 256 visible ASCII characters')],
 } as const satisfies Record<keyof Options, readonly [header: string, schema: z.ZodType]>
 
 const fields = Object.entries(controls) as [keyof Options, readonly [string, z.ZodType]][]
-/** Fields that a universal item's `config` object may set. */
-const configFields = fields.filter(([field]) => field !== 'eventId')
+/** Fields that a universal item's `config` object may set; the others belong to the request as a whole. */
+const configFields = fields.filter(([field]) => field !== 'eventId' && field !== 'onDisconnect')
 
 /**
  * Read settings from headers, by header name.

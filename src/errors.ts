@@ -22,6 +22,9 @@ const errors = {
     code: 2001,
     message: 'This gateway has no token: set TRUNKLINE_TOKEN, then send it as cf-aig-authorization',
   },
+  draining: { status: 503, code: 2002, message: 'The gateway is stopping' },
+  gap: { status: 410, code: 2002, message: 'The event asked for was not kept' },
+  expired: { status: 404, code: 2002, message: 'No longer held' },
   timeout: { status: 504, code: 2005, message: 'The provider did not answer in time' },
 } as const
 

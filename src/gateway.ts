@@ -1,28 +1,35 @@
-import { Hono } from 'hono'
+import { type Context, Hono } from 'hono'
 import { type Config, type Env, isAuthenticated } from './config.ts'
 import { GatewayError, toGatewayError } from './errors.ts'
 import { newId } from './ids.ts'
 import { createPipeline } from './pipeline/index.ts'
 import { createSend } from './pipeline/send.ts'
 import { createProviders } from './providers/providers.ts'
-import { createAnswer } from './routes/answer.ts'
-import type { Room } from './routes/context.ts'
+import { answerCall, createAnswer, type Respond } from './routes/answer.ts'
+import type { Asking, Room } from './routes/context.ts'
 import { readNative } from './routes/native.ts'
 import { toFailure } from './routes/respond.ts'
-import { grantUpgrade, openSession, type SessionStart, type Upgrade } from './routes/session.ts'
+import { describeRun, notFound, resumeRun, stopRun } from './routes/runs.ts'
+import { grantUpgrade, type SessionStart, serveSocket, type Upgrade } from './routes/session.ts'
 import { createTokens } from './routes/tokens.ts'
 import { readUniversal } from './routes/universal.ts'
-import type { Session } from './session/server.ts'
+import { Home, type HomeOptions } from './runs/home.ts'
+import type { Session } from './session/host.ts'
+import { LiveSession } from './session/server.ts'
 import type { Runtime, Socket } from './types.ts'
 
-/** The product. Neither `fetch` nor `upgrade` rejects. */
+/** The product. Neither `fetch` nor `upgrade` rejects. `home` is where sessions and runs live; default: here. */
 export interface Gateway {
   /** Any HTTP request without an upgrade. */
-  fetch(request: Request): Promise<Response>
+  fetch(request: Request, home?: Home): Promise<Response>
   /** Decide on a WebSocket upgrade: a refusal to send as it is, or a grant. */
-  upgrade(request: Request): Promise<Response | Upgrade>
+  upgrade(request: Request, home?: Home): Promise<Response | Upgrade>
   /** Serve a socket whose upgrade was granted. */
-  open(socket: Socket, start: SessionStart): Session
+  open(socket: Socket, start: SessionStart, home?: Home): Session
+  /** A home of its own, for a runtime that keeps each session in a place of its own. */
+  createHome(options?: Omit<HomeOptions, 'limits'>): Home
+  /** Take nothing new, let what is under way finish for `limits.drainSeconds`, and end what is left as incomplete. */
+  drain(home?: Home): Promise<void>
 }
 
 /**
@@ -31,6 +38,9 @@ export interface Gateway {
  */
 export function createGateway(config: Config, runtime: Runtime, env: Env = {}): Gateway {
   const rooms = createRooms(config, runtime, env)
+  const createHome = (options: Omit<HomeOptions, 'limits'> = {}) =>
+    new Home({ ...options, limits: config.limits })
+  const here = createHome()
 
   const find = (account: string, gateway: string): Room => {
     const room = account === config.account_id ? rooms.get(gateway) : undefined
@@ -38,49 +48,75 @@ export function createGateway(config: Config, runtime: Runtime, env: Env = {}): 
     return room
   }
 
-  const answer = createAnswer(runtime.report)
   const refuse = (where: string, error: unknown, requestId: string): Response => {
     if (!(error instanceof GatewayError)) runtime.report(where, error)
     return toFailure(toGatewayError(error), requestId)
   }
-
-  const universal = (request: Request, account: string, gateway: string): Promise<Response> => {
-    const room = find(account, gateway)
-    return answer(request, room, (requestId) => {
-      if (request.method === 'POST') return readUniversal(request, requestId, room)
-      throw new GatewayError(request.method === 'GET' ? 'upgrade_required' : 'method_not_allowed')
-    })
-  }
-
-  const app = new Hono()
-  app.get('/health', (c) => c.json({ status: 'ok' }))
-  app.all('/v1/:account/:gateway/', (c) =>
-    universal(c.req.raw, c.req.param('account'), c.req.param('gateway')),
-  )
-  app.all('/v1/:account/:gateway', (c) =>
-    universal(c.req.raw, c.req.param('account'), c.req.param('gateway')),
-  )
-  app.all('/v1/:account/:gateway/:provider/*', (c) => {
-    const room = find(c.req.param('account'), c.req.param('gateway'))
-    return answer(c.req.raw, room, (requestId) => readNative(c.req.raw, targetOf(c.req.url), requestId, room))
-  })
-  app.notFound(() => toFailure(new GatewayError('not_found'), newId()))
-  app.onError((error) => refuse('fetch', error, newId()))
+  const app = createApp(find, runtime, refuse)
 
   return {
-    fetch: async (request) => app.fetch(request),
-    async upgrade(request) {
+    fetch: async (request, home = here) => app.fetch(request, { home }),
+    async upgrade(request, home = here) {
       const requestId = newId()
       try {
         const [, version, account, gateway, rest] = new URL(request.url).pathname.split('/')
         if (version !== 'v1' || !account || !gateway || rest) throw new GatewayError('not_found')
-        return await grantUpgrade(request, requestId, find(account, gateway))
+        return await grantUpgrade(request, requestId, find(account, gateway), home)
       } catch (error) {
         return refuse('upgrade', error, requestId)
       }
     },
-    open: (socket, start) => openSession(socket, start, find(config.account_id, start.gateway)),
+    open: (socket, start, home = here) =>
+      serveSocket(socket, start, find(config.account_id, start.gateway), home),
+    createHome,
+    async drain(home = here) {
+      const sessions = [...home.sessions.values()].filter((held) => held instanceof LiveSession)
+      for (const session of sessions) session.goAway(home.drainMs)
+      await home.drain(home.drainMs)
+      for (const session of sessions) session.close()
+    },
   }
+}
+
+type Find = (account: string, gateway: string) => Room
+type Refuse = (where: string, error: unknown, requestId: string) => Response
+
+/** The routes. What is found in the path and before an answer begins is refused without CORS. */
+function createApp(find: Find, runtime: Runtime, refuse: Refuse): Hono<{ Bindings: { home: Home } }> {
+  const answer = createAnswer(runtime.report)
+  const app = new Hono<{ Bindings: { home: Home } }>()
+  const on = (context: Context<{ Bindings: { home: Home } }>, respond: Respond): Promise<Response> => {
+    const { account = '', gateway = '' } = context.req.param()
+    const room = find(account, gateway)
+    return answer({ request: context.req.raw, room, home: context.env.home }, respond)
+  }
+  const universal = answerCall(async (asking) => {
+    const { method } = asking.request
+    if (method === 'POST') return readUniversal(asking.request, asking.requestId, asking.room)
+    throw new GatewayError(method === 'GET' ? 'upgrade_required' : 'method_not_allowed')
+  }, runtime.report)
+  const native = answerCall(
+    ({ request, requestId, room }) => readNative(request, targetOf(request.url), requestId, room),
+    runtime.report,
+  )
+  const run = (respond: (asking: Asking, runId: string) => Promise<Response>, runId: string): Respond => {
+    return (asking) =>
+      respond(asking, runId).catch((error: unknown) => {
+        if (error instanceof GatewayError && error.code === 'expired') return notFound()
+        throw error
+      })
+  }
+
+  app.get('/health', (c) => c.json({ status: 'ok' }))
+  app.all('/v1/:account/:gateway/', (c) => on(c, universal))
+  app.all('/v1/:account/:gateway', (c) => on(c, universal))
+  app.get('/v1/:account/:gateway/run/:run/resume', (c) => on(c, run(resumeRun, c.req.param('run'))))
+  app.get('/v1/:account/:gateway/run/:run', (c) => on(c, run(describeRun, c.req.param('run'))))
+  app.delete('/v1/:account/:gateway/run/:run', (c) => on(c, run(stopRun, c.req.param('run'))))
+  app.all('/v1/:account/:gateway/:provider/*', (c) => on(c, native))
+  app.notFound(() => toFailure(new GatewayError('not_found'), newId()))
+  app.onError((error) => refuse('fetch', error, newId()))
+  return app
 }
 
 function createRooms(config: Config, runtime: Runtime, env: Env): ReadonlyMap<string, Room> {

@@ -1,5 +1,5 @@
 export { type Config, ConfigError, type Env, isOpen, parseConfig } from './config.ts'
 export { createGateway, type Gateway } from './gateway.ts'
 export type { SessionStart, Upgrade } from './routes/session.ts'
-export type { Session } from './session/server.ts'
+export type { Session } from './session/host.ts'
 export type { Frame, Runtime, Socket } from './types.ts'

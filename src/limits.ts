@@ -16,10 +16,16 @@ export const limits = {
   unsentRefusals: 1_000,
   /** Steps of one universal request. */
   steps: 32,
-  /** Requests that run at once on one socket. */
-  inFlight: 64,
-  /** Requests that wait for a place on one socket. */
-  queued: 256,
+  /** From a stop to the terminal record of a run whose provider's connection was not seen to end. */
+  stopMs: 1_000,
+  /** How often what is due is looked for. */
+  sweepMs: 5_000,
+  /** How often a drain looks whether all is done. */
+  drainPollMs: 20,
+  /** Expired runs whose owner is remembered, to tell him so. */
+  formerRuns: 10_000,
+  /** Heartbeats without a message after which a `trunkline.v1` client is gone. */
+  missedHeartbeats: 3,
   /** Wait for a provider's headers where the client names no time-out. */
   firstByteMs: 600_000,
   /** Silence of a provider inside a body that goes to a socket. */
@@ -29,3 +35,38 @@ export const limits = {
   /** A client's or provider's frame buffer beyond which sending waits. */
   socketBufferBytes: 8_388_608,
 } as const
+
+/** Limits of sessions and runs, as an operator may set them (PROTOCOL.md, "Limits and closing"). */
+export interface SessionLimits {
+  /** Requests that run at once in one session. */
+  readonly inFlight: number
+  /** Requests that wait for a place in one session. */
+  readonly queued: number
+  /** Bytes sent ahead of a run's last ack, and bytes a reader may lag behind its provider. */
+  readonly windowBytes: number
+  /** Bytes kept of a run. */
+  readonly runBytes: number
+  /** Bytes kept of all runs together; over it the oldest that are over are dropped. */
+  readonly heldBytes: number
+  /** How long a run or a session without a connection, and a finished run, are kept. */
+  readonly detachSeconds: number
+  /** A client that has nothing to say pings this often. */
+  readonly heartbeatSeconds: number
+  /** Sessions at once, of either wire. */
+  readonly sessions: number
+  /** From the wish to stop to the end of what has not finished by then. */
+  readonly drainSeconds: number
+}
+
+/** What holds where the configuration is silent. */
+export const sessionDefaults: SessionLimits = {
+  inFlight: 64,
+  queued: 256,
+  windowBytes: 262_144,
+  runBytes: 8_388_608,
+  heldBytes: 268_435_456,
+  detachSeconds: 330,
+  heartbeatSeconds: 30,
+  sessions: 10_000,
+  drainSeconds: 20,
+}

@@ -49,30 +49,59 @@ export function join(parts: readonly Uint8Array[], size: number): Uint8Array<Arr
 }
 
 /**
- * What a reader still has, as a body; `first` goes before. A fault becomes one of ours, as runtimes print a body's
- * faults, with the provider's URL in them. After the client has left there is nobody to tell, and it just ends.
+ * Reads a body until it ends or the signal aborts, which cancels it and so closes the provider's connection. The
+ * signal that went with the request is not enough: runtimes forget it once the response has been collected.
+ */
+export function readUntil(body: Bytes, signal: AbortSignal): ReadableStreamDefaultReader<Uint8Array> {
+  const reader = body.getReader()
+  const stop = (): void => void reader.cancel(signal.reason).catch(() => undefined)
+  if (signal.aborted) stop()
+  else signal.addEventListener('abort', stop, { once: true })
+  const forget = (): void => signal.removeEventListener('abort', stop)
+  reader.closed.then(forget, forget)
+  return reader
+}
+
+/** How a body is relayed. */
+export interface Relaying {
+  /** Aborts when the client has left, or when the gateway stops. */
+  readonly signal: AbortSignal
+  /** Goes before what the reader still has. */
+  readonly first?: ReadableStreamReadResult<Uint8Array>
+  /** Told once when the body is over, in whatever way. */
+  readonly ended?: () => void
+}
+
+/**
+ * What a reader still has, as a body. A fault becomes one of ours, as runtimes print a body's faults, with the
+ * provider's URL in them. After the client has left there is nobody to tell, and it just ends.
  */
 export function relay(
   reader: ReadableStreamDefaultReader<Uint8Array>,
-  signal: AbortSignal,
-  first?: ReadableStreamReadResult<Uint8Array>,
+  { signal, first, ended }: Relaying,
 ): Bytes {
   let held = first
+  const hasLeft = () => signal.aborted && !(signal.reason instanceof GatewayError)
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
         try {
           const { done, value } = held ?? (await reader.read())
           held = undefined
-          if (done) controller.close()
-          else controller.enqueue(value)
+          if (!done) return controller.enqueue(value)
+          if (signal.aborted && !hasLeft()) throw signal.reason
+          controller.close()
         } catch {
-          if (signal.aborted) controller.close()
+          if (hasLeft()) controller.close()
           else controller.error(new GatewayError('provider_failed', 'The provider broke off its answer'))
         }
+        ended?.()
       },
       // A body that has failed rejects here, and is closed all the same.
-      cancel: (reason) => reader.cancel(reason).catch(() => undefined),
+      async cancel(reason) {
+        await reader.cancel(reason).catch(() => undefined)
+        ended?.()
+      },
     },
     { highWaterMark: 0 },
   )

@@ -2,8 +2,11 @@
 
 /** What the web platform does not define, given by an adapter. */
 export interface Runtime {
-  /** Outbound HTTP. Must not follow redirects when told `redirect: 'manual'`, and must stop on `signal`. */
-  fetch(request: Request): Promise<Response>
+  /**
+   * Outbound HTTP. Must not follow redirects when told `redirect: 'manual'`, and must stop on `signal` until the
+   * response is there; it comes beside the request, since a request holds its signal by a weak reference only.
+   */
+  fetch(request: Request, signal: AbortSignal): Promise<Response>
   /** Told of every fault that no caller can act on. Must not throw. */
   report(where: string, error: unknown): void
 }
@@ -22,6 +25,8 @@ export interface Socket {
 export interface Principal {
   /** The token's name in the configuration; `anonymous` without one. */
   readonly name: string
+  /** SHA-256 of the token, in hex; null without one. */
+  readonly credential: string | null
 }
 
 /** How the pauses between the tries of one step grow. */
@@ -37,6 +42,8 @@ export interface Options {
   readonly retryDelay?: number
   /** Default `constant`. */
   readonly backoff?: Backoff
+  /** What a client's leaving means for an HTTP request; default `stop`. */
+  readonly onDisconnect?: 'stop' | 'detach'
   /** The client's own name for the request; generated when absent. */
   readonly eventId?: string
 }
@@ -64,6 +71,8 @@ export interface Call {
   readonly principal: Principal
   /** Tried in order until one answers 2xx. */
   readonly steps: readonly [Step, ...Step[]]
+  /** Default `stop`. */
+  readonly onDisconnect?: Options['onDisconnect']
   /** Aborts when the client has left. */
   readonly signal: AbortSignal
 }

@@ -13,7 +13,17 @@ export interface GatewayFrame {
   >
   readonly response?: unknown
   readonly event?: string
-  readonly error?: { readonly code: string; readonly message: string }
+  readonly error?: { readonly code: string; readonly message: string; readonly retryable?: boolean }
+  /** Of `trunkline.v1` with `raw`. */
+  readonly data?: string
+  readonly encoding?: 'base64'
+  readonly headers?: readonly [string, string][]
+  /** Of `session.ready`. */
+  readonly session?: {
+    readonly id: string
+    readonly resumed: boolean
+    readonly runs?: readonly { eventId: string; runId: string; seq: number; outcome?: string }[]
+  }
 }
 
 const waitMs = 10_000
@@ -75,6 +85,8 @@ export interface Line {
   readonly protocol: string
   /** Resolves with the close code and reason. */
   readonly closed: Promise<{ code: number; reason: string }>
+  /** Send a message. */
+  send(message: object): void
   /** Start a request; returns its event id. */
   create(request: object | object[]): string
   /** All frames of one request, once it has ended. */
@@ -89,6 +101,8 @@ export interface LineOptions {
   readonly gateway?: string
   readonly headers?: Record<string, string>
   readonly protocols?: readonly string[]
+  /** With its question mark. */
+  readonly search?: string
 }
 
 /** A refused upgrade. */
@@ -102,13 +116,15 @@ export class Refused extends Error {
   }
 }
 
-/** Whether a frame ends its request: `done`, or a `created` that carries the answer. */
+/** Whether a frame ends its request: `done`, an error, or on the base wire a `created` that carries the answer. */
 export const isLast = (frame: GatewayFrame): boolean =>
-  frame.type === 'universal.done' || (frame.type === 'universal.created' && 'response' in frame)
+  frame.type === 'universal.done' ||
+  frame.type === 'universal.error' ||
+  (frame.type === 'universal.created' && 'response' in frame && !('runId' in frame.metadata))
 
 /** Connect; rejects with `Refused` when the upgrade is. */
 export async function connect(target: Target, options: LineOptions = {}): Promise<Line> {
-  const url = `${target.ws}/v1/default/${options.gateway ?? 'default'}`
+  const url = `${target.ws}/v1/default/${options.gateway ?? 'default'}${options.search ?? ''}`
   const socket = new WebSocket(url, [...(options.protocols ?? [])], { headers: options.headers })
   const frames: GatewayFrame[] = []
   const watchers = new Set<() => void>()
@@ -143,6 +159,7 @@ export async function connect(target: Target, options: LineOptions = {}): Promis
     frames,
     protocol: socket.protocol,
     closed,
+    send: (message) => socket.send(JSON.stringify(message)),
     create(request) {
       const first = (Array.isArray(request) ? request[0] : request) as { eventId?: string }
       const eventId = first.eventId ?? newKey()
@@ -154,7 +171,7 @@ export async function connect(target: Target, options: LineOptions = {}): Promis
     },
     result: (eventId) =>
       until(() => {
-        const own = frames.filter((frame) => frame.metadata.eventId === eventId)
+        const own = frames.filter((frame) => frame.metadata?.eventId === eventId)
         return own.some(isLast) ? own : undefined
       }),
     next: (test) => until(() => frames.find(test)),

@@ -48,7 +48,9 @@ function make(bindings: Bindings): Made {
     )
     if (isOpen(config) && !bindings.TRUNKLINE_LOOPBACK)
       return { refuse: refuseAll(new GatewayError('not_configured')) }
-    return { gateway: createGateway(config, { fetch: (request) => fetch(request), report }, env) }
+    return {
+      gateway: createGateway(config, { fetch: (request, signal) => fetch(request, { signal }), report }, env),
+    }
   } catch (error) {
     const reason = error instanceof ConfigError ? error.message : 'TRUNKLINE_CONFIG is not JSON'
     report('configuration', new ConfigError(reason))

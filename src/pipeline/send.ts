@@ -1,7 +1,7 @@
 import { GatewayError } from '../errors.ts'
 import { limits } from '../limits.ts'
 import type { Providers } from '../providers/providers.ts'
-import { relay } from '../streams.ts'
+import { readUntil, relay } from '../streams.ts'
 import type { Runtime, Step } from '../types.ts'
 
 /** One try of one step. Throws `GatewayError` only; `client_closed` when the signal was the client's. */
@@ -38,11 +38,10 @@ export function createSend(providers: Providers, runtime: Runtime): Send {
       method: step.method,
       headers,
       body,
-      signal,
       redirect: 'manual',
     }
     if (body instanceof ReadableStream) init.duplex = 'half'
-    const response = await runtime.fetch(new Request(step.url, init))
+    const response = await runtime.fetch(new Request(step.url, init), signal)
     if (response.status < 200 || response.status > 599) throw new GatewayError('provider_failed')
     return response
   }
@@ -51,7 +50,7 @@ export function createSend(providers: Providers, runtime: Runtime): Send {
 /** Wait for the first part of the body, then hand on the same bytes. Time-outs count up to here (contract 2.4). */
 async function withFirstPart(response: Response, signal: AbortSignal): Promise<Response> {
   if (!response.body) return response
-  const reader = response.body.getReader()
+  const reader = readUntil(response.body, signal)
   const { status, statusText, headers } = response
-  return new Response(relay(reader, signal, await reader.read()), { status, statusText, headers })
+  return new Response(relay(reader, { signal, first: await reader.read() }), { status, statusText, headers })
 }

@@ -150,6 +150,6 @@ async function exchange(
 ): Promise<{ ok: boolean; status: number; body: unknown }> {
   const body = new URLSearchParams({ grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer', assertion })
   const signal = AbortSignal.timeout(exchangeMs)
-  const response = await fetch(new Request(uri, { method: 'POST', body, redirect: 'manual', signal }))
+  const response = await fetch(new Request(uri, { method: 'POST', body, redirect: 'manual' }), signal)
   return { ok: response.ok, status: response.status, body: parseJson(await response.text()) }
 }

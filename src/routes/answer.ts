@@ -1,31 +1,52 @@
 import { GatewayError, toGatewayError } from '../errors.ts'
 import { newId } from '../ids.ts'
 import type { Call, Runtime } from '../types.ts'
-import type { Room } from './context.ts'
+import type { Asking } from './context.ts'
 import { assertOrigin, preflight, share } from './cors.ts'
 import { toFailure, toResponse } from './respond.ts'
+import { startDetached } from './runs.ts'
 
-/** Reads a request as a call. May reject with a `GatewayError`. */
-export type ReadCall = (requestId: string) => Promise<Call>
+/** From an HTTP request to its response. May reject. */
+export type Respond = (asking: Asking) => Promise<Response>
 
-/** From an HTTP request to its response: who may ask, what is asked, what came of it. Never rejects. */
-export type Answer = (request: Request, room: Room, read: ReadCall) => Promise<Response>
+/** What every answer has in common: the origin's rights, and errors as responses. Never rejects. */
+export type Answer = (asking: Omit<Asking, 'requestId'>, respond: Respond) => Promise<Response>
 
 /** Make the one way in which HTTP routes answer. */
 export function createAnswer(report: Runtime['report']): Answer {
-  return async (request, room, read) => {
+  return async (asked, respond) => {
+    const { request, room } = asked
     const requestId = newId()
-    let eventId = requestId
     try {
       const early = preflight(request, room)
       if (early) return share(early, request, room)
       assertOrigin(request.headers, room)
-      const call = await read(requestId)
-      eventId = call.eventId
-      return share(toResponse(call, await room.run(call)), request, room)
+      return share(await respond({ ...asked, requestId }), request, room)
     } catch (error) {
       if (!(error instanceof GatewayError)) report('http', error)
-      return share(toFailure(toGatewayError(error), requestId, eventId), request, room)
+      return share(toFailure(toGatewayError(error), requestId), request, room)
+    }
+  }
+}
+
+/** Reads a request as a call. May reject with a `GatewayError`. */
+export type ReadCall = (asking: Asking) => Promise<Call>
+
+/** Answers with what came of a call. */
+export function answerCall(read: ReadCall, report: Runtime['report']): Respond {
+  return async (asking) => {
+    const { request, requestId, room, home } = asking
+    if (home.isDraining) throw new GatewayError('draining')
+    const call = await read(asking)
+    if (call.onDisconnect === 'detach') return startDetached(call, room, home)
+    const { signal, ended } = home.enter(request.signal)
+    const passing = { ...call, signal }
+    try {
+      return toResponse(passing, await room.run(passing), ended)
+    } catch (error) {
+      ended()
+      if (!(error instanceof GatewayError)) report('http', error)
+      return toFailure(toGatewayError(error), requestId, call.eventId)
     }
   }
 }

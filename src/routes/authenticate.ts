@@ -40,7 +40,7 @@ export async function takeToken(headers: Headers, gate: Gate, known?: Token): Pr
 /** @throws GatewayError unauthorized, where a token is required and there is none */
 export function toPrincipal(token: Token | undefined, gate: Gate): Principal {
   if (!token && gate.required) throw new GatewayError('unauthorized')
-  return { name: token?.name ?? 'anonymous' }
+  return { name: token?.name ?? 'anonymous', credential: token?.digest ?? null }
 }
 
 /** A credential without its scheme; `cf-aig-authorization` comes with and without one. */
@@ -50,8 +50,8 @@ function bare(value: string): string {
 
 /** Subprotocols that carry a secret behind their first dot. */
 const secretProtocol = /^(cf-aig-authorization|xi-api-key|fal-api-key|openai-insecure-api-key)\./
-/** Spoken once this gateway serves it; selecting it before would promise what is not there. */
-const reserved = 'trunkline.v1'
+/** Our own wire, selected whenever it is offered. */
+const ownProtocol = 'trunkline.v1'
 
 /** What a list of offered subprotocols says. */
 export interface Offer {
@@ -63,7 +63,7 @@ export interface Offer {
 }
 
 /**
- * Read `Sec-WebSocket-Protocol`. Selected is the first name without a secret; else, since browsers fail
+ * Read `Sec-WebSocket-Protocol`. Selected is our own wire, or the first name without a secret; else, since browsers fail
  * without a selection, the token's own (PROTOCOL.md, "Subprotocol echo").
  */
 export function readOffer(header: string | null): Offer {
@@ -72,7 +72,8 @@ export function readOffer(header: string | null): Offer {
     .map((name) => name.trim())
     .filter(Boolean)
   const credential = names.find((name) => name.startsWith(`${gatewayHeader}.`))
-  const selected = names.find((name) => !secretProtocol.test(name) && name !== reserved) ?? credential
+  const open = names.filter((name) => !secretProtocol.test(name))
+  const selected = open.includes(ownProtocol) ? ownProtocol : (open[0] ?? credential)
   return {
     offered: names.length > 0,
     ...(credential && { token: credential.slice(gatewayHeader.length + 1) }),

@@ -1,5 +1,6 @@
 import type { GatewaySettings } from '../config.ts'
 import type { Providers } from '../providers/providers.ts'
+import type { Home } from '../runs/home.ts'
 import type { Handler, Options } from '../types.ts'
 import type { Gate } from './authenticate.ts'
 
@@ -11,4 +12,12 @@ export interface Room {
   readonly run: Handler
   /** The gateway's own defaults of a step's settings. */
   readonly defaults: Options
+}
+
+/** One HTTP request, and where it is answered. */
+export interface Asking {
+  readonly request: Request
+  readonly requestId: string
+  readonly room: Room
+  readonly home: Home
 }

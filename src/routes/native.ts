@@ -42,7 +42,9 @@ export async function readNative(
     options,
   }
   const eventId = options.eventId ?? requestId
-  return { requestId, eventId, gateway: room.settings.id, principal, steps: [step], signal: request.signal }
+  const { onDisconnect = 'stop' } = options
+  const { signal } = request
+  return { requestId, eventId, gateway: room.settings.id, principal, steps: [step], onDisconnect, signal }
 }
 
 /** A body goes through as it comes, unless it must be kept for a retry and says that it is small enough. */

@@ -1,5 +1,6 @@
 import { type GatewayError, toErrorResponse } from '../errors.ts'
-import { relay } from '../streams.ts'
+import type { Reply } from '../runs/pump.ts'
+import { readUntil, relay } from '../streams.ts'
 import type { Call, Result } from '../types.ts'
 import { returnable } from './headers.ts'
 
@@ -9,17 +10,34 @@ export const responseHeaders = {
   eventId: 'cf-aig-event-id',
   step: 'cf-aig-step',
   cacheStatus: 'cf-aig-cache-status',
+  runId: 'cf-aig-run-id',
 } as const
 
 /** A result as an HTTP response: the provider's status, headers and bytes, and what became of the call. */
-export function toResponse(call: Call, { response, step, cacheStatus }: Result): Response {
+export function toResponse(call: Call, { response, step, cacheStatus }: Result, ended: () => void): Response {
   const headers = returnable(response.headers)
   headers.set(responseHeaders.requestId, call.requestId)
   headers.set(responseHeaders.eventId, call.eventId)
   headers.set(responseHeaders.step, String(step))
   headers.set(responseHeaders.cacheStatus, cacheStatus)
-  const body = response.body && relay(response.body.getReader(), call.signal)
+  const body = response.body && relay(readUntil(response.body, call.signal), { signal: call.signal, ended })
+  if (!body) ended()
   return new Response(body, { status: response.status, statusText: response.statusText, headers })
+}
+
+/** A result as the answer of a run. */
+export function toReply({ eventId }: Call, { response, step, cacheStatus }: Result): Reply {
+  const { status } = response
+  const contentType = response.headers.get('content-type') ?? ''
+  return {
+    head: {
+      status,
+      contentType,
+      headers: [...returnable(response.headers)],
+      metadata: { cacheStatus, eventId, step: String(step), status, contentType },
+    },
+    body: response.body,
+  }
 }
 
 /** An error as an HTTP response that names its request. */

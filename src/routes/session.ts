@@ -1,13 +1,16 @@
 import { readHeaders } from '../controls.ts'
 import { GatewayError } from '../errors.ts'
 import { newId } from '../ids.ts'
-import type { Reply } from '../session/deliver.ts'
-import { type Session, serveSession } from '../session/server.ts'
-import type { Result, Socket } from '../types.ts'
+import type { Home } from '../runs/home.ts'
+import { isSame, type Owner } from '../runs/run.ts'
+import type { Defaults, Session } from '../session/host.ts'
+import type { Wire } from '../session/messages.ts'
+import { openSession } from '../session/server.ts'
+import type { Options, Socket } from '../types.ts'
 import { readOffer, takeToken, toPrincipal } from './authenticate.ts'
 import type { Room } from './context.ts'
 import { isAllowed } from './cors.ts'
-import { responseHeaders } from './respond.ts'
+import { responseHeaders, toReply } from './respond.ts'
 import { toUniversalCall } from './universal.ts'
 
 /** What a session is begun from, and begun again from after a hibernation. Plain JSON, free of secrets. */
@@ -16,7 +19,10 @@ export interface SessionStart {
   /** SHA-256 of the gateway token in hex, or null. */
   readonly credential: string | null
   /** `cf-aig-*` headers of the connection, credentials excepted. */
-  readonly defaults: Readonly<Record<string, string>>
+  readonly defaults: Defaults
+  /** The session's, which may be there already. */
+  readonly id: string
+  readonly wire: Wire
 }
 
 /** An upgrade that was granted. */
@@ -29,7 +35,13 @@ export interface Upgrade {
 }
 
 /** Decide on an upgrade. @throws GatewayError, to be answered before upgrading */
-export async function grantUpgrade(request: Request, requestId: string, room: Room): Promise<Upgrade> {
+export async function grantUpgrade(
+  request: Request,
+  requestId: string,
+  room: Room,
+  home: Home,
+): Promise<Upgrade> {
+  if (home.isDraining) throw new GatewayError('draining')
   const headers = new Headers(request.headers)
   const origin = headers.get('origin')
   if (origin !== null && !isAllowed(origin, room))
@@ -43,34 +55,45 @@ export async function grantUpgrade(request: Request, requestId: string, room: Ro
     throw new GatewayError('bad_request', 'None of the offered subprotocols can be selected')
   }
   const { eventId: _, ...options } = readHeaders(headers)
+  const owner = { gateway: room.settings.id, credential: token?.digest ?? null }
+  const wire = offer.selected === 'trunkline.v1' ? 'trunkline.v1' : 'base'
   return {
     ...(offer.selected !== undefined && { protocol: offer.selected }),
     headers: { [responseHeaders.requestId]: requestId },
     session: {
-      gateway: room.settings.id,
-      credential: token?.digest ?? null,
+      ...owner,
       defaults: settingsOf(headers, options),
+      id: (wire === 'trunkline.v1' && findSession(request, owner, home)) || home.newSessionId(),
+      wire,
     },
   }
 }
 
+/** The session a client wants to take up again, if it is held and his. */
+function findSession(request: Request, owner: Owner, home: Home): string | undefined {
+  const id = new URL(request.url).searchParams.get('session')
+  const held = id === null ? undefined : home.sessions.get(id)
+  return id !== null && held && isSame(held.owner, owner) ? id : undefined
+}
+
 /** Serve a socket whose upgrade was granted. Settings were checked then; the token is checked for each request. */
-export function openSession(socket: Socket, start: SessionStart, room: Room): Session {
-  const options = readHeaders(new Headers(start.defaults))
-  return serveSession(socket, async (request, eventId, signal) => {
-    const token = start.credential === null ? undefined : await room.gate.tokens.get(start.credential)
-    const call = await toUniversalCall(request, { requestId: newId(), eventId, token, options, signal }, room)
-    return toReply(eventId, await room.run(call))
+export function serveSocket(socket: Socket, start: SessionStart, room: Room, home: Home): Session {
+  const { gateway, credential, id, wire, defaults } = start
+  const findToken = async () => (credential === null ? undefined : room.gate.tokens.get(credential))
+  return openSession(socket, { id, owner: { gateway, credential }, wire, defaults }, home, {
+    async start(asked, signal) {
+      const { request, eventId, wire } = asked
+      const options = readDefaults(asked.defaults)
+      const asker = { requestId: newId(), eventId, token: await findToken(), options, wire, signal }
+      const call = await toUniversalCall(request, asker, room)
+      return toReply(call, await room.run(call))
+    },
+    checkDefaults: (changed) => void readDefaults(changed),
+    isWelcome: async () => !room.gate.required || (await findToken())?.opens(gateway) === true,
   })
 }
 
-function toReply(eventId: string, { response, step, cacheStatus }: Result): Reply {
-  return {
-    metadata: { cacheStatus, eventId, step: String(step), status: response.status },
-    contentType: response.headers.get('content-type') ?? '',
-    body: response.body,
-  }
-}
+const readDefaults = (defaults: Defaults): Options => readHeaders(new Headers({ ...defaults }))
 
 /** The connection's settings as they came; the credential has been taken out, anything else is dropped. */
 function settingsOf(headers: Headers, options: object): Record<string, string> {

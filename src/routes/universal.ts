@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { readConfig, readHeaders } from '../controls.ts'
 import { GatewayError } from '../errors.ts'
 import { limits } from '../limits.ts'
+import type { Wire } from '../session/messages.ts'
 import { readBytes } from '../streams.ts'
 import type { Call, Options, Step } from '../types.ts'
 import { takeToken, toPrincipal } from './authenticate.ts'
@@ -24,6 +25,18 @@ const item = z.object({
   authorization: z.string('a string').optional(),
 })
 
+/** An item of `trunkline.v1` may have another method, and its body as it is to be sent. */
+const ownItem = item.extend({
+  query: z.unknown().optional(),
+  method: z
+    .string()
+    .regex(/^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$/, 'an HTTP method')
+    .default('POST'),
+  body: z.string('a string').optional(),
+  encoding: z.literal('base64').optional(),
+})
+type Item = Omit<z.infer<typeof item>, 'query'> & Partial<z.infer<typeof ownItem>>
+
 /** Who asks, and what holds for all items of one request. */
 export interface Asker {
   readonly requestId: string
@@ -32,6 +45,8 @@ export interface Asker {
   readonly token: Token | undefined
   /** Of the request's or the connection's headers. */
   readonly options: Options
+  /** Default: `base`. */
+  readonly wire?: Wire
   readonly signal: AbortSignal
 }
 
@@ -46,7 +61,7 @@ export async function toUniversalCall(body: unknown, asker: Asker, room: Room): 
   let token = asker.token
   for (const [index, value] of items.entries()) {
     const where = Array.isArray(body) ? `[${index}].` : ''
-    const parsed = item.safeParse(value)
+    const parsed = (asker.wire === 'trunkline.v1' ? ownItem : item).safeParse(value)
     if (!parsed.success) throw new GatewayError('bad_request', where + firstIssue(parsed.error))
     const made = await toStep(parsed.data, asker, room, token)
     token = made.token
@@ -60,12 +75,13 @@ export async function toUniversalCall(body: unknown, asker: Asker, room: Room): 
     gateway: room.settings.id,
     principal: toPrincipal(token, room.gate),
     steps: [first, ...rest],
+    onDisconnect: asker.options.onDisconnect ?? 'stop',
     signal: asker.signal,
   }
 }
 
 async function toStep(
-  { provider: slug, endpoint, query, ...rest }: z.infer<typeof item>,
+  { provider: slug, endpoint, method = 'POST', ...rest }: Item,
   asker: Asker,
   room: Room,
   known: Token | undefined,
@@ -82,14 +98,27 @@ async function toStep(
   const path = mark < 0 ? endpoint : endpoint.slice(0, mark)
   const url = provider.resolve(path, mark < 0 ? '' : endpoint.slice(mark), given)
   const headers = forwardable(given)
-  if (!headers.has('content-type')) headers.set('content-type', 'application/json')
+  const body = method === 'GET' || method === 'HEAD' ? null : toBody(rest)
+  if (rest.query !== undefined && !headers.has('content-type'))
+    headers.set('content-type', 'application/json')
   const options = {
     ...room.defaults,
     ...asker.options,
     ...readHeaders(given),
     ...readConfig(rest.config ?? {}),
   }
-  return { step: { provider: slug, method: 'POST', url, headers, body: toJson(query), options }, token }
+  return { step: { provider: slug, method, url, headers, body, options }, token }
+}
+
+/** @throws GatewayError bad_request for neither `query` nor `body`, or for what is no base64 */
+function toBody({ query, body, encoding }: Pick<Item, 'query' | 'body' | 'encoding'>): Step['body'] {
+  if (body === undefined) return query === undefined ? null : toJson(query)
+  if (encoding === undefined) return body
+  try {
+    return Uint8Array.from(atob(body), (char) => char.charCodeAt(0))
+  } catch {
+    throw new GatewayError('bad_request', 'body: not base64')
+  }
 }
 
 /** @throws GatewayError bad_request for what is nested deeper than the runtime's stack */

@@ -1,111 +1,148 @@
 import { createParser, type EventSourceMessage } from 'eventsource-parser'
-import { GatewayError, toErrorBody, toGatewayError } from '../errors.ts'
+import { type ErrorCode, GatewayError, toErrorBody, toGatewayError } from '../errors.ts'
 import { limits } from '../limits.ts'
+import { failureHead, isEventStream } from '../runs/pump.ts'
+import type { Head, Reader, RunEvent, Terminal } from '../runs/run.ts'
 import { join } from '../streams.ts'
 import type { Socket } from '../types.ts'
-import { frames, type Metadata } from './messages.ts'
+import { frames, type Metadata } from './frames.ts'
+import type { Wire } from './messages.ts'
 
-/** An answer on its way to a socket. */
-export interface Reply {
-  readonly metadata: Metadata
-  readonly contentType: string
-  readonly body: ReadableStream<Uint8Array> | null
+/** How a run is told to a client. */
+export interface Telling {
+  readonly wire: Wire
+  /** The client's name for the run. */
+  readonly eventId: string
+  readonly raw: boolean
+  /** The run was there before. */
+  readonly attached: boolean
 }
 
-/** Stops the provider of the request it belongs to. */
-export type Stop = (reason: GatewayError) => void
-
-/** Frames for one answer: one for a single answer, `created`, `stream` …, `done` for a stream. Never rejects. */
-export async function deliver(socket: Socket, eventId: string, reply: Reply, stop: Stop): Promise<void> {
-  if (/^text\/event-stream\b/i.test(reply.contentType)) await deliverStream(socket, eventId, reply, stop)
-  else await deliverSingle(socket, eventId, reply, stop)
+/** Frames of one run to one socket, up to its end or the reader's. Never rejects. */
+export async function deliver(socket: Socket, reader: Reader, telling: Telling): Promise<void> {
+  const head = await reader.head()
+  if (reader.isClosed) return
+  const metadata = head && toMetadata(head, reader, telling)
+  try {
+    if (!metadata) return await end(socket, reader, telling, {})
+    if (telling.raw || isEventStream(head.contentType)) await tellStream(socket, reader, telling, head)
+    else await tellSingle(socket, reader, telling, metadata)
+  } catch (error) {
+    await socket.send(frames.failure(toGatewayError(error), { eventId: telling.eventId })) // a gap
+  } finally {
+    reader.close()
+  }
 }
 
-/** One frame for a request that failed. */
+/** One frame for a request that failed before it was a run. */
 export function failed(eventId: string, error: GatewayError): string {
-  const step: Metadata = error.step === undefined ? {} : { step: String(error.step) }
-  const metadata = { eventId, ...step, contentType: 'application/json', status: error.status }
-  return frames.created(metadata, JSON.stringify(toErrorBody(error)))
+  return frames.created(failureHead(eventId, error).metadata, JSON.stringify(toErrorBody(error)))
 }
 
-async function deliverSingle(socket: Socket, eventId: string, reply: Reply, stop: Stop): Promise<void> {
+function toMetadata(head: Head, { run }: Reader, { wire, eventId, attached }: Telling): Metadata {
+  const metadata = { ...head.metadata, eventId }
+  if (wire === 'base') return metadata
+  return { ...metadata, runId: run.id, ...(attached && { attached }) }
+}
+
+async function tellStream(socket: Socket, reader: Reader, telling: Telling, head: Head): Promise<void> {
+  const metadata = toMetadata(head, reader, telling)
+  await socket.send(telling.raw ? frames.createdRaw(metadata, head.headers) : frames.created(metadata))
+  const tell = telling.raw ? tellBytes(telling) : tellEvents(telling)
+  for (let event = await reader.next(); event; event = await reader.next()) {
+    const frame = tell(event)
+    if (frame !== undefined) await socket.send(frame)
+  }
+  await end(socket, reader, telling, metadata)
+}
+
+/** A single answer goes into one frame. */
+async function tellSingle(
+  socket: Socket,
+  reader: Reader,
+  telling: Telling,
+  metadata: Metadata,
+): Promise<void> {
   const parts: Uint8Array[] = []
   let size = 0
-  try {
-    for await (const part of read(reply.body, stop)) {
-      parts.push(part)
-      size += part.byteLength
-      if (size > limits.bodyBytes)
-        throw new GatewayError('provider_failed', `The answer is over ${limits.bodyBytes} bytes`)
-    }
-  } catch (error) {
-    return socket.send(failed(eventId, toProviderError(error)))
+  for (let event = await reader.next(); event; event = await reader.next()) {
+    parts.push(event.bytes)
+    size += event.bytes.byteLength
+    if (size > limits.bodyBytes)
+      reader.run.stop(new GatewayError('provider_failed', `The answer is over ${limits.bodyBytes} bytes`))
+    reader.ack(event.seq) // its client can consume nothing before the whole
   }
-  const body = join(parts, size)
-  const metadata = { ...reply.metadata, contentType: reply.contentType }
-  if (isBinary(reply.contentType)) {
-    return socket.send(frames.created({ ...metadata, encoding: 'base64' }, `"${toBase64(body)}"`))
-  }
-  return socket.send(frames.created(metadata, toJsonText(new TextDecoder().decode(body), reply.contentType)))
+  const { terminal } = reader.run
+  if (reader.isClosed || !terminal) return
+  if (terminal.outcome === 'completed' || terminal.outcome === 'failed')
+    await socket.send(toSingle(metadata, join(parts, size)))
+  else if (terminal.error) await socket.send(toBroken(metadata, terminal.error))
+  if (telling.wire !== 'base') await end(socket, reader, telling, metadata)
 }
 
-async function deliverStream(socket: Socket, eventId: string, reply: Reply, stop: Stop): Promise<void> {
-  const metadata = { ...reply.metadata, contentType: reply.contentType }
-  await socket.send(frames.created(metadata))
-  try {
-    for await (const { event, data } of readEvents(read(reply.body, stop))) {
-      if (data === '[DONE]') continue // universal.done stands for it
-      await socket.send(frames.stream(eventId, event, toJsonText(data, 'application/json')))
-    }
-  } catch (error) {
-    const { code, message } = toProviderError(error)
-    return socket.send(frames.done({ ...metadata, status: 'incomplete' }, { code, message }))
-  }
-  return socket.send(frames.done(metadata))
+function toSingle(metadata: Metadata, body: Uint8Array): string {
+  const contentType = String(metadata.contentType)
+  if (isBinary(contentType)) return frames.created({ ...metadata, encoding: 'base64' }, `"${toBase64(body)}"`)
+  return frames.created(metadata, toJsonText(new TextDecoder().decode(body), contentType))
 }
 
-/** The chunks of a body; a provider silent for too long is stopped. Leaving the loop early closes the provider. */
-async function* read(body: ReadableStream<Uint8Array> | null, stop: Stop): AsyncGenerator<Uint8Array> {
-  const reader = body?.getReader()
-  if (!reader) return
-  try {
-    for (;;) {
-      const silence = setTimeout(() => stop(new GatewayError('timeout')), limits.silenceMs)
-      const { done, value } = await reader.read().finally(() => clearTimeout(silence))
-      if (done) return
-      yield value
+/** The error takes the place of an answer that broke off before its frame. */
+function toBroken(metadata: Metadata, { code, message }: NonNullable<Terminal['error']>): string {
+  const error = new GatewayError(code as ErrorCode, message)
+  const own = { ...metadata, ...failureHead(String(metadata.eventId), error).metadata }
+  return frames.created(own, JSON.stringify(toErrorBody(error)))
+}
+
+/** Tells how the run ended, unless the reader has left before. */
+async function end(socket: Socket, reader: Reader, telling: Telling, metadata: Metadata): Promise<void> {
+  const { terminal } = reader.run
+  if (reader.isClosed || !terminal) return
+  const { outcome, upstreamStopped, error } = terminal
+  if (telling.wire === 'base') {
+    if (metadata.eventId === undefined) {
+      const { code, message } = error ?? new GatewayError('client_closed')
+      return socket.send(failed(telling.eventId, new GatewayError(code as ErrorCode, message)))
     }
-  } finally {
-    // No effect after the end; a body that has failed rejects here and is closed all the same.
-    await reader.cancel().catch(() => undefined)
+    const isWhole = outcome === 'completed' || outcome === 'failed'
+    return socket.send(frames.done(isWhole ? metadata : { ...metadata, status: 'incomplete' }, error))
+  }
+  const { attached: _, ...rest } = metadata
+  const { eventId } = telling
+  const seq = reader.run.end - 1
+  const full = { eventId, runId: reader.run.id, ...rest, seq, outcome, upstreamStopped }
+  return socket.send(frames.done(full, error))
+}
+
+type Tell = (event: RunEvent) => string | undefined
+
+function tellBytes({ eventId }: Telling): Tell {
+  const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+  return ({ seq, bytes }) => {
+    const metadata = { eventId, seq }
+    try {
+      return frames.streamRaw(metadata, decoder.decode(bytes))
+    } catch {
+      return frames.streamRaw(metadata, toBase64(bytes), 'base64')
+    }
   }
 }
 
-/** @throws GatewayError provider_failed for an event over the limit, or a stream that ends inside one */
-async function* readEvents(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<EventSourceMessage> {
-  let events: EventSourceMessage[] = []
-  let overflow = false
-  const decoder = new TextDecoder()
+function tellEvents({ wire, eventId }: Telling): Tell {
+  let message: EventSourceMessage | undefined
   const parser = createParser({
-    maxBufferSize: limits.eventBytes,
-    onEvent: (event) => events.push(event),
-    onError: (error) => {
-      overflow ||= error.type === 'max-buffer-size-exceeded'
+    onEvent: (event) => {
+      message = event
     },
   })
-  const take = (text: string): EventSourceMessage[] => {
-    parser.feed(text)
-    if (overflow) throw new GatewayError('provider_failed', `An event is over ${limits.eventBytes} bytes`)
-    const taken = events
-    events = []
-    return taken
-  }
-  for await (const chunk of chunks) yield* take(decoder.decode(chunk, { stream: true }))
-  for (const event of take(`${decoder.decode()}\n\n`)) {
-    // Some providers leave out the last blank line; half an event must not pass for a whole one.
-    if (event.data !== '[DONE]' && !isJson(event.data))
-      throw new GatewayError('provider_failed', 'The stream ended inside an event')
-    yield event
+  const decoder = new TextDecoder()
+  return ({ seq, bytes }) => {
+    message = undefined
+    parser.feed(decoder.decode(bytes))
+    if (!message) parser.feed('\n\n') // the last event may come without its blank line
+    const { event, data } = (message ?? {}) as Partial<EventSourceMessage>
+    if (data === undefined || data === '[DONE]') return undefined // universal.done stands for it
+    const metadata: Metadata = wire === 'base' ? { eventId } : { eventId, seq }
+    return frames.stream(metadata, event, toJsonText(data, 'application/json'))
   }
 }
 
@@ -126,11 +163,6 @@ function isJson(text: string): boolean {
 const isBinary = (contentType: string): boolean =>
   contentType !== '' &&
   !/^(text\/|application\/(.*[+])?(json|xml|javascript|x-www-form-urlencoded|x-ndjson)\b)/i.test(contentType)
-
-const toProviderError = (error: unknown): GatewayError =>
-  error instanceof GatewayError
-    ? toGatewayError(error)
-    : new GatewayError('provider_failed', 'The provider broke off its answer')
 
 /** In slices, since a spread of megabytes overflows the stack. A multiple of three keeps the slices joinable. */
 function toBase64(bytes: Uint8Array): string {

@@ -1,85 +1,162 @@
 import * as z from 'zod'
 
-/** PROTOCOL.md, "universal.create": start a request. `request` is one universal item, or a list of them. */
-const create = z.object({
-  type: z.literal('universal.create'),
-  request: z.union(
-    [z.record(z.string(), z.unknown()), z.array(z.unknown())],
-    'an object or a list of objects',
-  ),
-})
+/** The item or items of a create; read where the request is turned into a call. */
+export type ClientRequest = Record<string, unknown> | unknown[]
+
+/** PROTOCOL.md, "universal.create". */
+export interface Create {
+  type: 'universal.create'
+  request: ClientRequest
+}
+/** PROTOCOL.md, "universal.cancel". */
+export interface Cancel {
+  type: 'universal.cancel'
+  eventId?: string | undefined
+  runId?: string | undefined
+}
+/** PROTOCOL.md, "universal.resume". */
+export interface Resume {
+  type: 'universal.resume'
+  eventId?: string | undefined
+  runId?: string | undefined
+  from: number
+}
+/** PROTOCOL.md, "universal.ack". */
+export interface Ack {
+  type: 'universal.ack'
+  eventId: string
+  seq: number
+}
+/** PROTOCOL.md, "session.update". */
+export interface Update {
+  type: 'session.update'
+  headers: Record<string, string | null>
+}
+/** PROTOCOL.md, "session.ping". */
+export interface Ping {
+  type: 'session.ping'
+  id?: string | undefined
+}
 
 /** A message of a client, understood. */
-export interface ClientMessage {
-  type: 'universal.create'
-  request: Record<string, unknown> | unknown[]
+export type ClientMessage = Create | Cancel | Resume | Ack | Update | Ping
+
+const eventIdMax = 256
+const eventId = z.string().min(1).max(eventIdMax)
+const runIdMax = 128
+const runId = z.string().min(1).max(runIdMax)
+const request = z.union(
+  [z.record(z.string(), z.unknown()), z.array(z.unknown())],
+  'an object or a list of objects',
+)
+const named = { eventId: eventId.optional(), runId: runId.optional() }
+
+const schemas: { readonly [M in ClientMessage as M['type']]: z.ZodType<M> } = {
+  'universal.create': z.object({ type: z.literal('universal.create'), request }),
+  'universal.cancel': z.object({ type: z.literal('universal.cancel'), ...named }),
+  'universal.resume': z.object({
+    type: z.literal('universal.resume'),
+    ...named,
+    from: z.int().min(0).default(0),
+  }),
+  'universal.ack': z.object({ type: z.literal('universal.ack'), eventId, seq: z.int().min(-1) }),
+  'session.update': z.object({
+    type: z.literal('session.update'),
+    headers: z.record(z.string(), z.string().nullable()),
+  }),
+  'session.ping': z.object({ type: z.literal('session.ping'), id: z.string().max(256).optional() }),
+}
+
+const types: { readonly [W in Wire]: readonly string[] } = {
+  base: ['universal.create'],
+  'trunkline.v1': Object.keys(schemas),
+}
+
+/** The wires a socket may speak. */
+export type Wire = 'base' | 'trunkline.v1'
+
+/** The request a fault belongs to. */
+export interface Named {
+  readonly eventId?: string
+  readonly runId?: string
 }
 
 /** What reading a frame gave: a message, or why not. */
-export type Read =
-  | { readonly message: ClientMessage; readonly eventId?: string }
-  | { readonly fault: string; readonly eventId?: string }
-
-const eventIdMax = 256
+export type Read = ({ readonly message: ClientMessage } | { readonly fault: string }) & {
+  readonly named: Named
+}
 
 /** Read a text frame. */
-export function readMessage(text: string): Read {
+export function readMessage(text: string, wire: Wire): Read {
   let value: unknown
   try {
     value = JSON.parse(text)
   } catch {
-    return { fault: 'The message is not JSON' }
+    return { fault: 'The message is not JSON', named: {} }
   }
-  const eventId = findEventId(value)
-  const id = eventId === undefined ? {} : { eventId }
-  if (!isObject(value)) return { fault: 'A message is an object with a type' }
-  if (value.type !== create.shape.type.value)
-    return { fault: 'Unknown type; this socket takes universal.create', ...id }
-  const parsed = create.safeParse(value)
-  if (parsed.success) return { message: parsed.data, ...id }
+  const named = nameOf(value, wire)
+  if (!isObject(value)) return { fault: 'A message is an object with a type', named }
+  const schema = schemaOf(value.type, wire)
+  if (!schema) return { fault: `Unknown type; this socket takes ${types[wire].join(', ')}`, named }
+  const parsed = schema.safeParse(value)
+  if (parsed.success) return { message: parsed.data, named }
   const issue = parsed.error.issues[0]
-  return { fault: `${issue?.path.join('.')}: ${issue?.message}`, ...id }
+  return { fault: `${issue?.path.join('.')}: ${issue?.message}`, named }
+}
+
+/** An error that names an event ends its request, so only what begins a reading is named by it. */
+function nameOf(value: unknown, wire: Wire): Named {
+  if (!isObject(value)) return {}
+  const eventId = findEventId(value)
+  const runId = typeof value.runId === 'string' ? value.runId.slice(0, runIdMax) : undefined
+  const begins = wire === 'base' || value.type === 'universal.create' || value.type === 'universal.resume'
+  return {
+    ...(begins && eventId !== undefined && { eventId }),
+    ...(runId !== undefined && { runId }),
+  }
+}
+
+function schemaOf(type: unknown, wire: Wire): z.ZodType<ClientMessage> | undefined {
+  return typeof type === 'string' && types[wire].includes(type)
+    ? schemas[type as ClientMessage['type']]
+    : undefined
 }
 
 /** The event id of a message, where one can be made out: the request's, its first item's, or the message's own. */
-function findEventId(value: unknown): string | undefined {
-  if (!isObject(value)) return undefined
-  const { request } = value
-  const holder = Array.isArray(request) ? request[0] : request
-  for (const id of [isObject(holder) ? holder.eventId : undefined, value.eventId]) {
+function findEventId(value: Record<string, unknown>): string | undefined {
+  for (const id of [firstItem(value.request)?.eventId, value.eventId]) {
     if (typeof id === 'string' && id !== '' && id.length <= eventIdMax) return id
   }
   return undefined
 }
 
+/** What a create says of its run: its only or first item. */
+export function firstItem(value: unknown): Record<string, unknown> | undefined {
+  const first: unknown = Array.isArray(value) ? value[0] : value
+  return isObject(first) ? first : undefined
+}
+
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** Metadata of a frame (contract 3.3), `status` added. */
-export type Metadata = Readonly<Record<string, string | number>>
-
-/** Parts are spliced in as JSON text, so that a provider's numbers and key order stay as they were. */
-export const frames = {
-  created: (metadata: Metadata, response?: string): string => frame('universal.created', metadata, response),
-  stream: (eventId: string, event: string | undefined, response: string): string =>
-    frame(
-      'universal.stream',
-      { eventId },
-      response,
-      event === undefined ? '' : `,"event":${JSON.stringify(event)}`,
-    ),
-  done: (metadata: Metadata, error?: { code: string; message: string }): string =>
-    frame('universal.done', metadata, undefined, error ? `,"error":${JSON.stringify(error)}` : ''),
-  /** PROTOCOL.md, "Bad JSON, unknown type, bad shape": ends nothing but the message itself. */
-  error: (code: string, message: string, eventId?: string): string =>
-    JSON.stringify({
-      type: 'error',
-      error: { code, message },
-      metadata: eventId === undefined ? {} : { eventId },
-    }),
+/** How a run of `trunkline.v1` is to be read and kept (PROTOCOL.md, "universal.create"). */
+export interface RunWishes {
+  onDisconnect: 'stop' | 'detach'
+  raw: boolean
+  /** First event to read. */
+  from: number
 }
 
-function frame(type: string, metadata: Metadata, response?: string, extra = ''): string {
-  const body = response === undefined ? '' : `,"response":${response}`
-  return `{"type":"${type}","metadata":${JSON.stringify(metadata)}${extra}${body}}`
+const runWishes: z.ZodType<RunWishes> = z.object({
+  onDisconnect: z.enum(['stop', 'detach']).default('detach'),
+  raw: z.boolean().default(false),
+  from: z.int().min(0).default(0),
+})
+
+/** Read them from a create, or tell what is wrong. */
+export function readWishes(given: ClientRequest): RunWishes | string {
+  const parsed = runWishes.safeParse(firstItem(given) ?? {})
+  if (parsed.success) return parsed.data
+  const issue = parsed.error.issues[0]
+  return `${issue?.path.join('.')}: ${issue?.message}`
 }

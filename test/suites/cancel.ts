@@ -1,6 +1,6 @@
 import { request as httpRequest } from 'node:http'
 import { expect, test } from 'vitest'
-import { at, chat, connect, ended, newKey, now, seen, upstream } from '../client.ts'
+import { at, chat, connect, ended, newKey, now, post, seen, upstream } from '../client.ts'
 import type { Target } from '../target.ts'
 import type { Control } from '../upstream/control.ts'
 
@@ -57,6 +57,34 @@ export function cancelSuite(target: Target): void {
     }
   }
 
+  test('a leaving client is noticed after any amount of garbage was collected', async () => {
+    // Runtimes tie a fetch to its signal by weak references: what the gateway does not hold on to is lost here.
+    const waits: Control[] = [{ hang: 'headers' }, { hang: 'body' }, { interval: 20, events: 100_000 }]
+    const keys = waits.map(() => newKey())
+    const line = await connect(target)
+    for (const [index, control] of waits.entries()) {
+      const headers = upstream({ ...control, key: keys[index]! })
+      const query = chat('x', { stream: control.events !== undefined })
+      line.create({ provider: 'openai', endpoint: 'chat/completions', headers, query })
+    }
+    await Promise.all(keys.map((key) => seen(target, key)))
+    const leaving = new AbortController()
+    const key = newKey()
+    const streaming = await fetch(at(target, '/openai/chat/completions'), {
+      method: 'POST',
+      body: JSON.stringify(chat('x', { stream: true })),
+      headers: upstream({ key, interval: 20, events: 100_000 }),
+      signal: leaving.signal,
+    })
+    const reader = streaming.body!.getReader()
+    await reader.read()
+    await makeGarbage(target)
+    const left = now()
+    line.close()
+    leaving.abort()
+    await Promise.all([...keys, key].map((one) => expectClosed(target, one, left)))
+  })
+
   test('a socket that leaves stops all of its requests', async () => {
     const line = await connect(target)
     const keys = Array.from({ length: 20 }, newKey)
@@ -74,6 +102,18 @@ export function cancelSuite(target: Target): void {
     line.close()
     await Promise.all(keys.map((key) => expectClosed(target, key, left)))
   })
+}
+
+/** Enough parsed bodies that every runtime collects its garbage more than once. */
+async function makeGarbage(target: Target): Promise<void> {
+  const body = chat('x'.repeat(500_000))
+  for (let round = 0; round < 40; round += 1) {
+    const items = Array.from({ length: 5 }, () => ({ provider: 'openai', endpoint: 'models', query: body }))
+    const responses = await Promise.all(
+      items.map((item) => post(at(target), item, upstream({ status: 400 }))),
+    )
+    await Promise.all(responses.map((response) => response.text()))
+  }
 }
 
 async function expectClosed(target: Target, key: string, left: number): Promise<void> {

@@ -236,9 +236,9 @@ function offersSuite(target: Target): void {
     [[token], token],
     [[token, 'app.v1'], 'app.v1'],
     [['openai-insecure-api-key.sk-x', 'realtime'], 'realtime'],
-    [['trunkline.v1', 'app.v1'], 'app.v1'],
+    [['app.v1', 'trunkline.v1'], 'trunkline.v1'],
     [['openai-insecure-api-key.sk-x'], 400],
-    [['trunkline.v1'], 400],
+    [['trunkline.v1', token], 'trunkline.v1'],
   ]
   for (const [protocols, selected] of offers) {
     test(`of ${protocols.join(' and ')}, ${selected} is selected`, async () => {

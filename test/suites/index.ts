@@ -6,6 +6,7 @@ import { cancelSuite } from './cancel.ts'
 import { clientsSuite } from './clients.ts'
 import { edgeSuite } from './edge.ts'
 import { httpSuite } from './http.ts'
+import { runsSuite } from './runs.ts'
 import { socketSuite } from './socket.ts'
 import { universalSuite } from './universal.ts'
 
@@ -19,6 +20,7 @@ export function gatewaySuites(target: Target | undefined, runtime: RuntimeName):
     describe('socket', () => socketSuite(target))
     describe('edge', () => edgeSuite(target))
     describe('cancel', () => cancelSuite(target))
+    describe('runs', () => runsSuite(target))
     describe('clients', () => clientsSuite(target))
   })
 }

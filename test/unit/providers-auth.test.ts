@@ -294,7 +294,7 @@ describe('Google', async () => {
     const gate = new Promise<void>((done) => {
       open = done
     })
-    const slow: Runtime['fetch'] = (request) => gate.then(() => fetch(request))
+    const slow: Runtime['fetch'] = (request, signal) => gate.then(() => fetch(request, signal))
     const leave = new AbortController()
     const made = stored()
     const leaver = sent(made, { path, fetch: slow, signal: leave.signal })

@@ -1,0 +1,204 @@
+import { GatewayError } from '../errors.ts'
+import { newId } from '../ids.ts'
+import { limits, type SessionLimits } from '../limits.ts'
+import { pump, type Start } from './pump.ts'
+import { isSame, type Journal, type OnDisconnect, type Owner, Run } from './run.ts'
+
+/** Something a home holds until it is due. */
+export interface Held {
+  readonly owner: Owner
+  /** Milliseconds since the epoch; undefined while it is in use. */
+  dueAt(): number | undefined
+  /** It is due. */
+  expire(): void
+}
+
+/** How a new run is kept. */
+export interface RunOptions {
+  readonly eventId: string
+  readonly owner: Owner
+  readonly onDisconnect: OnDisconnect
+  /** Id of the session that makes it; a home of one session has its own. */
+  readonly session: string
+  /** The run is no longer held. */
+  readonly dropped?: () => void
+}
+
+/** What a home is made of. */
+export interface HomeOptions {
+  readonly limits: SessionLimits
+  /** The id of the only session of this home, where each has its own. */
+  readonly id?: string
+  /** Milliseconds since the epoch; default `Date.now`. */
+  readonly now?: () => number
+  readonly journal?: Journal & { drop(runId: string): void }
+}
+
+interface Entry {
+  readonly run: Run
+  readonly options: RunOptions
+  /** Since when it has been without a reader, or over. */
+  idleSince: number | undefined
+}
+
+/**
+ * Where sessions and runs live: the process, or a Durable Object. All of it is bounded: in time by
+ * `detachSeconds`, in bytes by `heldBytes`.
+ */
+export class Home {
+  readonly limits: SessionLimits
+  readonly sessions: Map<string, Held> = new Map()
+  readonly #options: HomeOptions
+  readonly #held = new Map<string, Entry>()
+  readonly #active = new Set<Run>()
+  /** Whose runs were that have expired, oldest first. */
+  readonly #gone = new Map<string, Owner>()
+  #counter = 0
+  #sweeping = false
+  #draining = false
+  readonly #over = new AbortController()
+  #passing = 0
+
+  constructor(options: HomeOptions) {
+    this.#options = options
+    this.limits = options.limits
+  }
+
+  get now(): number {
+    return (this.#options.now ?? Date.now)()
+  }
+  /** Milliseconds a drain takes at most. */
+  get drainMs(): number {
+    return this.limits.drainSeconds * 1_000
+  }
+  /** No new runs are taken. */
+  get isDraining(): boolean {
+    return this.#draining
+  }
+  /** Runs under way. */
+  get active(): number {
+    return this.#active.size
+  }
+
+  /** The id a new session gets; of a home of one session that is the home's own, while it is free. */
+  newSessionId(): string {
+    const { id } = this.#options
+    return id !== undefined && !this.sessions.has(id) ? id : newId()
+  }
+
+  /** A run that can be found again, by its owner. */
+  createRun(options: RunOptions): Run {
+    const { eventId, owner, onDisconnect, session } = options
+    const { runBytes: keepBytes, windowBytes } = this.limits
+    const id = `${session}-${(this.#counter++).toString(36)}`
+    const { journal } = this.#options
+    const init = { id, eventId, owner, onDisconnect, keepBytes, windowBytes, ...(journal && { journal }) }
+    const run = new Run(init)
+    this.hold(run, options)
+    return run
+  }
+
+  /** Keep a run until it is due; `createRun` does so by itself. */
+  hold(run: Run, options: RunOptions): void {
+    this.#held.set(run.id, { run, options, idleSince: undefined })
+    this.#counter = Math.max(this.#counter, this.#held.size)
+    this.sweepSoon()
+  }
+
+  /** Make the call of a run; resolves at its end. Never rejects. */
+  async start(run: Run, start: Start): Promise<void> {
+    this.#active.add(run)
+    await pump(run, start)
+    this.#active.delete(run)
+    this.#shrink()
+  }
+
+  /** @throws GatewayError forbidden for what is not theirs or never was; expired for what was theirs */
+  find(runId: string, owner: Owner): Run {
+    const entry = this.#held.get(runId)
+    if (entry && isSame(entry.run.init.owner, owner)) return entry.run
+    const former = entry ? undefined : this.#gone.get(runId)
+    throw new GatewayError(former && isSame(former, owner) ? 'expired' : 'forbidden')
+  }
+
+  /** Drop what is due, and stop what has been without a reader for too long. */
+  sweep(): void {
+    const { now } = this
+    const keepMs = this.limits.detachSeconds * 1_000
+    for (const entry of this.#held.values()) {
+      const isIdle = entry.run.terminal !== undefined || entry.run.readers === 0
+      if (!isIdle) entry.idleSince = undefined
+      else entry.idleSince ??= now
+      if (entry.idleSince === undefined || now - entry.idleSince < keepMs) continue
+      if (entry.run.terminal) this.#drop(entry)
+      else entry.run.stop(new GatewayError('expired', 'Without a reader for too long'))
+    }
+    for (const [id, session] of this.sessions) {
+      const dueAt = session.dueAt()
+      if (dueAt === undefined || dueAt > now) continue
+      this.sessions.delete(id)
+      session.expire()
+    }
+  }
+
+  /** While anything is held, it is looked through every `limits.sweepMs`. */
+  sweepSoon(): void {
+    if (this.#sweeping || (this.#held.size === 0 && this.sessions.size === 0)) return
+    this.#sweeping = true
+    setTimeout(() => {
+      this.#sweeping = false
+      this.sweep()
+      this.sweepSoon()
+    }, limits.sweepMs)
+  }
+
+  /**
+   * An answer that goes straight through. Its signal aborts when the client has left, and when a drain is over;
+   * `ended` must be called once.
+   */
+  enter(client: AbortSignal): { readonly signal: AbortSignal; readonly ended: () => void } {
+    this.#passing += 1
+    const ended = () => {
+      this.#passing -= 1
+    }
+    return { signal: AbortSignal.any([client, this.#over.signal]), ended }
+  }
+
+  /** Take no new runs, wait for those under way, and stop what is left after `deadlineMs`. Never rejects. */
+  async drain(deadlineMs: number): Promise<void> {
+    this.#draining = true
+    const until = this.now + deadlineMs
+    const isBusy = () => this.#active.size + this.#passing > 0
+    while (isBusy() && this.now < until) await pause(limits.drainPollMs)
+    const reason = new GatewayError('draining', 'The gateway stopped')
+    this.#over.abort(reason)
+    for (const run of this.#active) run.stop(reason)
+    const last = this.now + limits.stopMs
+    while (isBusy() && this.now < last) await pause(limits.drainPollMs)
+  }
+
+  /** Over `heldBytes`, the oldest runs that are over go first. */
+  #shrink(): void {
+    let bytes = 0
+    for (const { run } of this.#held.values()) bytes += run.keptBytes
+    for (const entry of this.#held.values()) {
+      if (bytes <= this.limits.heldBytes) return
+      if (!entry.run.terminal || entry.run.readers > 0) continue
+      bytes -= entry.run.keptBytes
+      this.#drop(entry)
+    }
+  }
+
+  #drop({ run, options }: Entry): void {
+    this.#held.delete(run.id)
+    this.#gone.set(run.id, run.init.owner)
+    for (const id of this.#gone.keys()) {
+      if (this.#gone.size <= limits.formerRuns) break
+      this.#gone.delete(id)
+    }
+    this.#options.journal?.drop(run.id)
+    options.dropped?.()
+  }
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))

@@ -1,0 +1,110 @@
+import { GatewayError, toErrorBody, toGatewayError } from '../errors.ts'
+import { limits } from '../limits.ts'
+import { readUntil } from '../streams.ts'
+import { type Head, type Run, type Terminal, toTerminal } from './run.ts'
+import { createChunker, createSplitter, type Splitter } from './splitter.ts'
+
+/** An answer, its body still a stream. */
+export interface Reply {
+  readonly head: Head
+  readonly body: ReadableStream<Uint8Array> | null
+}
+
+/** Makes the call of a run. May reject. */
+export type Start = (signal: AbortSignal) => Promise<Reply>
+
+/** Carries an answer into a run, up to its terminal record. Never rejects. */
+export async function pump(run: Run, start: Start): Promise<void> {
+  run.finish(await carry(run, start))
+}
+
+async function carry(run: Run, start: Start): Promise<Terminal> {
+  try {
+    if (run.signal.aborted) return stopped(run)
+    const { head, body } = await start(run.signal)
+    run.begin(head)
+    const isStream = isEventStream(head.contentType)
+    await copy(run, body, isStream ? createSplitter() : createChunker())
+    if (run.signal.aborted) return stopped(run)
+    return { outcome: head.status < 400 ? 'completed' : 'failed', upstreamStopped: true }
+  } catch (error) {
+    if (run.signal.aborted) return stopped(run)
+    const known = error instanceof GatewayError
+    if (run.head) {
+      const { code, message } = known
+        ? error
+        : new GatewayError('provider_failed', 'The provider broke off its answer')
+      return { outcome: 'incomplete', upstreamStopped: true, error: { code, message } }
+    }
+    return refuse(run, toGatewayError(error))
+  }
+}
+
+/** The gateway's own error is the answer. */
+function refuse(run: Run, error: GatewayError): Terminal {
+  run.begin(failureHead(run.init.eventId, error))
+  run.append(new TextEncoder().encode(JSON.stringify(toErrorBody(error))))
+  const { code, message } = error
+  return { outcome: 'failed', upstreamStopped: true, error: { code, message } }
+}
+
+/** The head of an answer that is an error of the gateway's own. */
+export function failureHead(eventId: string, error: GatewayError): Head {
+  const step: Record<string, string> = error.step === undefined ? {} : { step: String(error.step) }
+  const contentType = 'application/json'
+  return {
+    status: error.status,
+    contentType,
+    headers: [['content-type', contentType]],
+    metadata: { eventId, ...step, contentType, status: error.status },
+  }
+}
+
+const stopped = (run: Run): Terminal => toTerminal(toGatewayError(run.signal.reason), true)
+
+/** Whether an answer is a stream of server-sent events. */
+export const isEventStream = (contentType: string): boolean => /^text\/event-stream\b/i.test(contentType)
+
+async function copy(run: Run, body: ReadableStream<Uint8Array> | null, splitter: Splitter): Promise<void> {
+  if (!body) return
+  const reader = readUntil(body, run.signal)
+  try {
+    for (;;) {
+      await run.room()
+      if (run.signal.aborted) return
+      const silence = setTimeout(() => run.stop(new GatewayError('timeout')), limits.silenceMs)
+      const { done, value } = await reader.read().finally(() => clearTimeout(silence))
+      if (done) break
+      for (const event of splitter.push(value)) run.append(event)
+    }
+    endWith(run, splitter.rest())
+  } finally {
+    // No effect after the end; a body that has failed rejects here and is closed all the same.
+    await reader.cancel().catch(() => undefined)
+  }
+}
+
+/**
+ * Some providers leave out the last blank line; half an event must not pass for a whole one.
+ * @throws GatewayError provider_failed
+ */
+function endWith(run: Run, rest: Uint8Array): void {
+  if (rest.byteLength === 0) return
+  const fields = new TextDecoder().decode(rest).split(/\r\n|\r|\n/)
+  const data = fields.filter((line) => line.startsWith('data:')).map((line) => line.slice(5).trim())
+  const isWhole = data.length === 0 ? fields.every(isComment) : isComplete(data.join('\n'))
+  if (!isWhole) throw new GatewayError('provider_failed', 'The stream ended inside an event')
+  run.append(rest)
+}
+
+const isComment = (line: string): boolean => line === '' || line.startsWith(':')
+
+function isComplete(data: string): boolean {
+  if (data === '[DONE]') return true
+  try {
+    JSON.parse(data)
+    return true
+  } catch {
+    return false
+  }
+}

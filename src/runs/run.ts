@@ -1,0 +1,304 @@
+import { GatewayError } from '../errors.ts'
+import { limits } from '../limits.ts'
+
+/** How a run ended (PROTOCOL.md, "universal.done"). */
+export type Outcome = 'completed' | 'cancelled' | 'failed' | 'incomplete'
+
+/** The one record that ends a run. */
+export interface Terminal {
+  readonly outcome: Outcome
+  /** No connection to a provider is left from this run. */
+  readonly upstreamStopped: boolean
+  readonly error?: { readonly code: string; readonly message: string }
+}
+
+/** What is known once the answer begins. */
+export interface Head {
+  readonly status: number
+  readonly contentType: string
+  /** The answer's, as a client may see them. */
+  readonly headers: readonly (readonly [string, string])[]
+  /** The metadata of its frames (contract 3.3). */
+  readonly metadata: Readonly<Record<string, string | number>>
+}
+
+/** Whose a run or a session is. */
+export interface Owner {
+  readonly gateway: string
+  /** SHA-256 of the gateway token in hex; null without one. */
+  readonly credential: string | null
+}
+
+/** Whether two owners are the same. */
+export const isSame = (one: Owner, other: Owner): boolean =>
+  one.gateway === other.gateway && one.credential === other.credential
+
+/** What the end of the connection that made a run means for it. */
+export type OnDisconnect = 'stop' | 'detach'
+
+/** What a run is made of. */
+export interface RunInit {
+  readonly id: string
+  readonly eventId: string
+  readonly owner: Owner
+  readonly onDisconnect: OnDisconnect
+  /** Bytes kept for readers that come later; 0 keeps nothing that all readers have passed. */
+  readonly keepBytes: number
+  /** Bytes a reader may lag behind before the provider is read no further. */
+  readonly windowBytes: number
+  /** Told of everything that happens to the run, in order. Must not throw. */
+  readonly journal?: Journal
+}
+
+/** Keeps runs beyond the process that makes them. */
+export interface Journal {
+  head(run: Run, head: Head): void
+  append(run: Run, seq: number, bytes: Uint8Array): void
+  end(run: Run, terminal: Terminal): void
+}
+
+/** One request's life: a log of events numbered from 0, ended by exactly one terminal record. */
+export class Run {
+  readonly init: RunInit
+  readonly #controller = new AbortController()
+  readonly #readers = new Set<Reader>()
+  readonly #events: Uint8Array[] = []
+  /** Offset in the body at which each kept event starts. */
+  readonly #starts: number[] = []
+  #first = 0
+  #bytes = 0
+  #keptBytes = 0
+  #head: Head | undefined
+  #terminal: Terminal | undefined
+  #changed: PromiseWithResolvers<void> | undefined
+  #drained: PromiseWithResolvers<void> | undefined
+
+  constructor(init: RunInit) {
+    this.init = init
+  }
+
+  get id(): string {
+    return this.init.id
+  }
+  /** Aborts when the run is to be stopped; the reason is a `GatewayError`. */
+  get signal(): AbortSignal {
+    return this.#controller.signal
+  }
+  get head(): Head | undefined {
+    return this.#head
+  }
+  get terminal(): Terminal | undefined {
+    return this.#terminal
+  }
+  /** Number of the first event that is kept. */
+  get first(): number {
+    return this.#first
+  }
+  /** Number of the next event. */
+  get end(): number {
+    return this.#first + this.#events.length
+  }
+  /** Bytes held for readers. */
+  get keptBytes(): number {
+    return this.#keptBytes
+  }
+  get readers(): number {
+    return this.#readers.size
+  }
+
+  /** The answer begins. */
+  begin(head: Head): void {
+    if (this.#head || this.#terminal) return
+    this.#head = head
+    this.init.journal?.head(this, head)
+    this.#notify()
+  }
+
+  /** The next event. Nothing is appended after the end. */
+  append(bytes: Uint8Array): void {
+    if (this.#terminal) return
+    this.init.journal?.append(this, this.end, bytes)
+    this.#starts.push(this.#bytes)
+    this.#events.push(bytes)
+    this.#bytes += bytes.byteLength
+    this.#keptBytes += bytes.byteLength
+    this.#trim()
+    this.#notify()
+  }
+
+  /** The end; later ones have no effect. */
+  finish(terminal: Terminal): void {
+    if (this.#terminal) return
+    this.#terminal = terminal
+    this.init.journal?.end(this, terminal)
+    this.#notify()
+    this.#release()
+  }
+
+  /**
+   * Stop the provider. The terminal record follows when its connection has ended, or, unseen, after
+   * `limits.stopMs`. Again, or after the end: no effect.
+   */
+  stop(reason: GatewayError): void {
+    if (this.#terminal || this.signal.aborted) return
+    this.#controller.abort(reason)
+    this.#release()
+    setTimeout(() => this.finish(toTerminal(reason, false)), limits.stopMs)
+  }
+
+  /** Wait until no reader lags. */
+  async room(): Promise<void> {
+    while (!this.#terminal && !this.signal.aborted && this.#isLagging()) {
+      this.#drained ??= Promise.withResolvers()
+      await this.#drained.promise
+    }
+  }
+
+  /** Wait for the next event, the head, or the end. */
+  changed(): Promise<void> {
+    this.#changed ??= Promise.withResolvers()
+    return this.#changed.promise
+  }
+
+  /** Read from an event on. */
+  read(from: number): Reader {
+    const reader = new Reader(this, from, () => {
+      this.#readers.delete(reader)
+      this.#release()
+      this.#notify()
+    })
+    this.#readers.add(reader)
+    return reader
+  }
+
+  /** An event that is kept. */
+  at(seq: number): Uint8Array | undefined {
+    return this.#events[seq - this.#first]
+  }
+
+  /** Bytes from an event to the end of what came so far. */
+  bytesFrom(seq: number): number {
+    return this.#bytes - (this.#starts[Math.max(seq - this.#first, 0)] ?? this.#bytes)
+  }
+
+  /** A reader has moved. */
+  moved(): void {
+    this.#trim()
+    this.#release()
+  }
+
+  /** Wake the readers. */
+  wake(): void {
+    this.#notify()
+  }
+
+  #isLagging(): boolean {
+    for (const reader of this.#readers) if (this.bytesFrom(reader.floor) > this.init.windowBytes) return true
+    return false
+  }
+
+  #trim(): void {
+    let floor = this.end
+    for (const reader of this.#readers) floor = Math.min(floor, reader.floor)
+    while (this.#keptBytes > this.init.keepBytes && this.#first < floor) {
+      this.#keptBytes -= this.#events.shift()?.byteLength ?? 0
+      this.#starts.shift()
+      this.#first += 1
+    }
+  }
+
+  #notify(): void {
+    this.#changed?.resolve()
+    this.#changed = undefined
+  }
+
+  #release(): void {
+    this.#drained?.resolve()
+    this.#drained = undefined
+  }
+}
+
+/** What a stop's reason makes of a run: the client's own is a cancel, all else broke it off. */
+export function toTerminal(reason: GatewayError, upstreamStopped: boolean): Terminal {
+  const { code, message } = reason
+  if (code === 'client_closed') return { outcome: 'cancelled', upstreamStopped }
+  const outcome = code === 'expired' ? 'cancelled' : 'incomplete'
+  return { outcome, upstreamStopped, error: { code, message } }
+}
+
+/** An event, with its number. */
+export interface RunEvent {
+  readonly seq: number
+  readonly bytes: Uint8Array
+}
+
+/** One reading of a run. */
+export class Reader {
+  readonly run: Run
+  readonly #left: () => void
+  #position: number
+  #acked: number
+  #isWindowed = false
+  #isClosed = false
+
+  constructor(run: Run, from: number, left: () => void) {
+    this.run = run
+    this.#position = from
+    this.#acked = from - 1
+    this.#left = left
+  }
+
+  /** It has left. */
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+  /** The first event it may still need. */
+  get floor(): number {
+    return this.#isWindowed ? this.#acked + 1 : this.#position
+  }
+
+  /** The head, once there is one; undefined for a run that ended without. */
+  async head(): Promise<Head | undefined> {
+    while (!this.run.head && !this.run.terminal && !this.#isClosed) await this.run.changed()
+    return this.run.head
+  }
+
+  /** The next event; undefined after the last, and after `close`. @throws GatewayError gap */
+  async next(): Promise<RunEvent | undefined> {
+    const { run } = this
+    for (;;) {
+      if (this.#isClosed) return undefined
+      if (this.#position < run.first) throw new GatewayError('gap')
+      const bytes = this.#hasRoom() ? run.at(this.#position) : undefined
+      if (bytes) {
+        const seq = this.#position
+        this.#position += 1
+        if (!this.#isWindowed) run.moved()
+        return { seq, bytes }
+      }
+      if (run.terminal && this.#position >= run.end) return undefined
+      await run.changed()
+    }
+  }
+
+  /** The client has consumed the events up to `seq`; from the first call on, the window holds. */
+  ack(seq: number): void {
+    this.#isWindowed = true
+    this.#acked = Math.max(this.#acked, Math.min(seq, this.#position - 1))
+    this.run.moved()
+    this.run.wake()
+  }
+
+  /** Leave; the run goes on. */
+  close(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#left()
+  }
+
+  #hasRoom(): boolean {
+    if (!this.#isWindowed) return true
+    const { run } = this
+    return run.bytesFrom(this.floor) - run.bytesFrom(this.#position) < run.init.windowBytes
+  }
+}

@@ -1,0 +1,40 @@
+import type { Reply } from '../runs/pump.ts'
+import type { Owner } from '../runs/run.ts'
+import type { Frame } from '../types.ts'
+import type { ClientRequest, Wire } from './messages.ts'
+
+/** `cf-aig-*` headers that hold for each request of a session. */
+export type Defaults = Readonly<Record<string, string>>
+
+/** One request, to be called. */
+export interface Asked {
+  readonly request: ClientRequest
+  readonly eventId: string
+  readonly defaults: Defaults
+  readonly wire: Wire
+}
+
+/** What a session asks of the layer above. */
+export interface Host {
+  /** Makes the call; the reply's body is still a stream. May reject. */
+  start(asked: Asked, signal: AbortSignal): Promise<Reply>
+  /** @throws GatewayError bad_request for settings that do not exist */
+  checkDefaults(defaults: Defaults): void
+  /** Whether the session's token still opens the gateway. */
+  isWelcome(): Promise<boolean>
+}
+
+/** What a session is. */
+export interface SessionInit {
+  readonly id: string
+  readonly owner: Owner
+  readonly wire: Wire
+  readonly defaults: Defaults
+}
+
+/** One client's connection, served. Neither method throws or rejects. */
+export interface Session {
+  receive(frame: Frame): void
+  /** The socket has closed. */
+  closed(): void
+}

@@ -1,6 +1,6 @@
 import type { Hooks, Peer } from 'crossws'
 import { GatewayError, toErrorResponse } from '../src/errors.ts'
-import type { Gateway, Session, SessionStart, Socket } from '../src/index.ts'
+import type { Gateway, Home, Session, SessionStart, Socket } from '../src/index.ts'
 import { limits } from '../src/limits.ts'
 
 type Report = (where: string, error: unknown) => void
@@ -17,7 +17,12 @@ const drainPollMs = 20
  * The gateway as crossws hooks; the only file that knows what a Peer is. crossws 0.4 neither awaits nor catches its
  * hooks, so each peer's run one after another here and none rejects.
  */
-export function hooksFor(gateway: Gateway, report: Report, starts: Starts = fromContext): Partial<Hooks> {
+export function hooksFor(
+  gateway: Gateway,
+  report: Report,
+  starts: Starts = fromContext,
+  home?: Home,
+): Partial<Hooks> {
   const sessions = new WeakMap<Peer, Promise<Session | undefined>>()
   const tails = new WeakMap<Peer, Promise<void>>()
 
@@ -26,7 +31,7 @@ export function hooksFor(gateway: Gateway, report: Report, starts: Starts = from
     const known = sessions.get(peer)
     if (known) return known
     const opened = Promise.resolve(starts.get(peer)).then(
-      (start) => start && gateway.open(socketOf(peer, report), start),
+      (start) => start && gateway.open(socketOf(peer, report), start, home),
     )
     sessions.set(peer, opened)
     return opened
@@ -39,7 +44,7 @@ export function hooksFor(gateway: Gateway, report: Report, starts: Starts = from
   }
 
   return {
-    upgrade: (request) => upgrade(gateway, request as Request, report),
+    upgrade: (request) => upgrade(gateway, request as Request, report, home),
     open: (peer) => inOrder(peer, 'open', async () => void (await sessionOf(peer))),
     message: (peer, message) =>
       inOrder(peer, 'message', async () => {
@@ -59,9 +64,10 @@ async function upgrade(
   gateway: Gateway,
   request: Request,
   report: Report,
+  home: Home | undefined,
 ): Promise<Response | Record<string, unknown>> {
   try {
-    const granted = await gateway.upgrade(request)
+    const granted = await gateway.upgrade(request, home)
     if (granted instanceof Response) return granted
     const { protocol, headers, session } = granted
     return { ...(protocol && { protocol }), headers, context: { start: session } }

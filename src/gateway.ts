@@ -9,10 +9,11 @@ import { answerCall, createAnswer, type Respond } from './routes/answer.ts'
 import type { Asking, Room } from './routes/context.ts'
 import { readNative } from './routes/native.ts'
 import { toFailure } from './routes/respond.ts'
-import { describeRun, notFound, resumeRun, stopRun } from './routes/runs.ts'
-import { grantUpgrade, type SessionStart, serveSocket, type Upgrade } from './routes/session.ts'
+import { answerQuery, describeRun, homeOf, resumeRun, stopRun } from './routes/runs.ts'
+import { grantUpgrade, keepSession, type SessionStart, serveSocket, type Upgrade } from './routes/session.ts'
 import { createTokens } from './routes/tokens.ts'
 import { readUniversal } from './routes/universal.ts'
+import type { RunQuery } from './runs/elsewhere.ts'
 import { Home, type HomeOptions } from './runs/home.ts'
 import type { Session } from './session/host.ts'
 import { LiveSession } from './session/server.ts'
@@ -26,8 +27,17 @@ export interface Gateway {
   upgrade(request: Request, home?: Home): Promise<Response | Upgrade>
   /** Serve a socket whose upgrade was granted. */
   open(socket: Socket, start: SessionStart, home?: Home): Session
+  /** Hold a session whose memory is gone, so that it can be taken up again. */
+  restore(start: SessionStart, home: Home): void
   /** A home of its own, for a runtime that keeps each session in a place of its own. */
   createHome(options?: Omit<HomeOptions, 'limits'>): Home
+  /**
+   * Where each session has a home of its own: the id of the one a request without an upgrade belongs to; undefined
+   * for one that needs none.
+   */
+  homeOf(request: Request): string | undefined
+  /** What the home of one session asks of another. */
+  askRun(query: RunQuery, home: Home): Promise<Response>
   /** Take nothing new, let what is under way finish for `limits.drainSeconds`, and end what is left as incomplete. */
   drain(home?: Home): Promise<void>
 }
@@ -68,7 +78,10 @@ export function createGateway(config: Config, runtime: Runtime, env: Env = {}): 
     },
     open: (socket, start, home = here) =>
       serveSocket(socket, start, find(config.account_id, start.gateway), home),
+    restore: (start, home) => keepSession(start, find(config.account_id, start.gateway), home),
     createHome,
+    homeOf,
+    askRun: answerQuery,
     async drain(home = here) {
       const sessions = [...home.sessions.values()].filter((held) => held instanceof LiveSession)
       for (const session of sessions) session.goAway(home.drainMs)
@@ -99,13 +112,10 @@ function createApp(find: Find, runtime: Runtime, refuse: Refuse): Hono<{ Binding
     ({ request, requestId, room }) => readNative(request, targetOf(request.url), requestId, room),
     runtime.report,
   )
-  const run = (respond: (asking: Asking, runId: string) => Promise<Response>, runId: string): Respond => {
-    return (asking) =>
-      respond(asking, runId).catch((error: unknown) => {
-        if (error instanceof GatewayError && error.code === 'expired') return notFound()
-        throw error
-      })
-  }
+  const run =
+    (respond: (asking: Asking, runId: string) => Promise<Response>, runId: string): Respond =>
+    (asking) =>
+      respond(asking, runId)
 
   app.get('/health', (c) => c.json({ status: 'ok' }))
   app.all('/v1/:account/:gateway/', (c) => on(c, universal))

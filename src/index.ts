@@ -1,5 +1,8 @@
 export { type Config, ConfigError, type Env, isOpen, parseConfig } from './config.ts'
 export { createGateway, type Gateway } from './gateway.ts'
 export type { SessionStart, Upgrade } from './routes/session.ts'
+export type { AskElsewhere, RunQuery } from './runs/elsewhere.ts'
+export type { Home } from './runs/home.ts'
+export type { Head, Journal, Run, RunRecord, Terminal } from './runs/run.ts'
 export type { Session } from './session/host.ts'
 export type { Frame, Runtime, Socket } from './types.ts'

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
@@ -25,6 +26,12 @@ export interface Started {
   exitCode(): number | null
   /** From the start of the process to its first answer, in milliseconds. */
   readonly startMs: number
+  /** Where a gateway keeps its things. */
+  readonly folder?: string
+  /** SIGKILL, at once, to its whole group. Resolves when it has ended. */
+  kill(): Promise<void>
+  /** SIGTERM to its group; resolves with its exit code, whenever that is. */
+  terminate(): Promise<number | null>
   /** SIGTERM, then SIGKILL; to its whole group. Resolves with its exit code. */
   stop(): Promise<number | null>
 }
@@ -35,17 +42,21 @@ const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 const startMsMax = 20_000
 const stopMs = 5_000
 
-/** Start the gateway with the very command of package.json, on a free port, with a configuration and folder of its own. */
+/**
+ * Start the gateway with the very command of package.json, on a free port, with a configuration and folder of its
+ * own; or those of one that was killed.
+ */
 export async function startGateway(
   runtime: RuntimeName,
   config: unknown,
   env: Readonly<Record<string, string>> = {},
   args: readonly string[] = [],
+  again?: Started,
 ): Promise<Started> {
-  const folder = await mkdtemp(join(tmpdir(), `trunkline-${runtime}-`))
+  const folder = again?.folder ?? (await mkdtemp(join(tmpdir(), `trunkline-${runtime}-`)))
   const file = join(folder, 'config.json')
   await writeFile(file, JSON.stringify(config))
-  const port = await freePort()
+  const port = again ? Number(new URL(again.url).port) : await freePort()
   const words = [`--port ${port}`, `--config ${file}`, `--data ${join(folder, 'data')}`, ...args]
   const started = await launch(
     `${scripts[`start:${runtime}`]} ${words.join(' ')}`,
@@ -58,7 +69,7 @@ export async function startGateway(
     await rm(folder, { recursive: true, force: true })
     return code
   }
-  return { ...started, stop }
+  return { ...started, folder, stop }
 }
 
 /** Start the provider emulator. */
@@ -94,7 +105,21 @@ export async function launch(
     await sleep(10)
   }
   const startMs = performance.now() - began
-  return { url, startMs, output: () => output, exitCode: () => child.exitCode, stop: () => stopGroup(child) }
+  const end = async (signal: 'SIGTERM' | 'SIGKILL') => {
+    const ended = once(child, 'exit')
+    signalGroup(child, signal)
+    await ended
+    return child.exitCode
+  }
+  return {
+    url,
+    startMs,
+    output: () => output,
+    exitCode: () => child.exitCode,
+    kill: async () => void (await end('SIGKILL')),
+    terminate: () => end('SIGTERM'),
+    stop: () => stopGroup(child),
+  }
 }
 
 const isUp = (url: string): Promise<boolean> =>

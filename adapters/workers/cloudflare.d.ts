@@ -1,13 +1,21 @@
 /** The members of the Workers platform that are used here. */
 declare module 'cloudflare:workers' {
   export interface DurableStorage {
-    get<T>(key: string): Promise<T | undefined>
-    put(key: string, value: unknown): Promise<void>
+    readonly sql: {
+      exec<Row extends object = object>(
+        query: string,
+        ...values: readonly (string | number | null | Uint8Array)[]
+      ): { toArray(): Row[] }
+    }
+    setAlarm(at: number): Promise<void>
+    deleteAlarm(): Promise<void>
     deleteAll(): Promise<void>
   }
   export interface DurableState {
+    readonly id: { readonly name?: string }
     readonly storage: DurableStorage
     getWebSockets(): WebSocket[]
+    waitUntil(work: Promise<unknown>): void
   }
   export class DurableObject<Env = unknown> {
     constructor(ctx: DurableState, env: Env)

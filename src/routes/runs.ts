@@ -1,18 +1,31 @@
 import { GatewayError } from '../errors.ts'
+import { newId } from '../ids.ts'
+import type { RunQuery } from '../runs/elsewhere.ts'
 import type { Home } from '../runs/home.ts'
 import type { Owner, Reader, Run } from '../runs/run.ts'
 import type { Call } from '../types.ts'
 import { takeToken, toPrincipal } from './authenticate.ts'
 import type { Asking, Room } from './context.ts'
-import { responseHeaders, toReply } from './respond.ts'
+import { responseHeaders, toFailure, toReply } from './respond.ts'
 
 const ownerOf = (call: Call): Owner => ({ gateway: call.gateway, credential: call.principal.credential })
+
+/** The home's part of a run's id. */
+const runPath = /^\/v1\/[^/]+\/[^/]+\/run\/([0-9a-f-]{36})-/
+
+/** The home a request belongs to: that of the run it names, or a new one for a run that it starts. */
+export function homeOf(request: Request): string | undefined {
+  const named = runPath.exec(new URL(request.url).pathname)?.[1]
+  if (named !== undefined) return named
+  return request.headers.get('cf-aig-on-disconnect') === 'detach' ? newId() : undefined
+}
 
 /** A call that goes on when its client leaves; the response is its first reader (PROTOCOL.md, "Runs over HTTP"). */
 export async function startDetached(call: Call, room: Room, home: Home): Promise<Response> {
   const { requestId, eventId } = call
   const session = home.newSessionId()
-  const run = home.createRun({ eventId, owner: ownerOf(call), onDisconnect: 'detach', session })
+  const owner = ownerOf(call)
+  const run = home.createRun({ eventId, owner, onDisconnect: 'detach', raw: false, session })
   const reader = run.read(0)
   void home.start(run, async (signal) => {
     const own = { ...call, signal }
@@ -23,42 +36,56 @@ export async function startDetached(call: Call, room: Room, home: Home): Promise
 
 /**
  * `GET …/run/{runId}/resume?from=N`.
- * @throws GatewayError expired for a run that is not held or not theirs, gap, bad_request
+ * @throws GatewayError unauthorized, bad_request
  */
 export async function resumeRun(asking: Asking, runId: string): Promise<Response> {
-  const { request, requestId } = asking
-  const run = await findRun(asking, runId)
-  const from = new URL(request.url).searchParams.get('from') ?? '0'
+  const from = new URL(asking.request.url).searchParams.get('from') ?? '0'
   if (!/^\d{1,15}$/.test(from)) throw new GatewayError('bad_request', 'from: a whole number')
-  if (Number(from) < run.first) throw new GatewayError('gap')
-  return toResponse(run.read(Number(from)), { [responseHeaders.requestId]: requestId })
+  return ask(asking, { verb: 'resume', runId, from: Number(from) })
 }
 
-/** `GET …/run/{runId}`. @throws GatewayError expired */
-export async function describeRun(asking: Asking, runId: string): Promise<Response> {
-  return Response.json(toState(await findRun(asking, runId)))
+/** `GET …/run/{runId}`. @throws GatewayError unauthorized */
+export const describeRun = (asking: Asking, runId: string): Promise<Response> =>
+  ask(asking, { verb: 'describe', runId, from: 0 })
+
+/** `DELETE …/run/{runId}`: stops it, and answers once it has stopped. @throws GatewayError unauthorized */
+export const stopRun = (asking: Asking, runId: string): Promise<Response> =>
+  ask(asking, { verb: 'stop', runId, from: 0 })
+
+async function ask(
+  { request, room, home, requestId }: Asking,
+  query: Omit<RunQuery, 'owner'>,
+): Promise<Response> {
+  const token = await takeToken(new Headers(request.headers), room.gate)
+  const { credential } = toPrincipal(token, room.gate)
+  const owner = { gateway: room.settings.id, credential }
+  const response = await answerQuery({ ...query, owner }, home)
+  response.headers.set(responseHeaders.requestId, requestId)
+  return response
 }
 
-/** `DELETE …/run/{runId}`: stops it, and answers once it has stopped. @throws GatewayError expired */
-export async function stopRun(asking: Asking, runId: string): Promise<Response> {
-  const run = await findRun(asking, runId)
-  run.stop(new GatewayError('client_closed'))
-  while (!run.terminal) await run.changed()
+/** What is asked of a run, answered by its home; 404 for one that is gone, never was, or is not theirs. */
+export async function answerQuery({ verb, runId, owner, from }: RunQuery, home: Home): Promise<Response> {
+  const run = findRun(runId, owner, home)
+  if (!run) return Response.json({ error: 'Request not found' }, { status: 404 }) // contract 2.9
+  if (verb === 'resume') {
+    if (from < run.first) return toFailure(new GatewayError('gap'), newId())
+    return toResponse(run.read(from), {})
+  }
+  if (verb === 'stop') {
+    run.stop(new GatewayError('client_closed'))
+    while (!run.terminal) await run.changed()
+  }
   return Response.json(toState(run))
 }
 
-async function findRun({ request, room, home }: Asking, runId: string): Promise<Run> {
-  const token = await takeToken(new Headers(request.headers), room.gate)
-  const { credential } = toPrincipal(token, room.gate)
+function findRun(runId: string, owner: Owner, home: Home): Run | undefined {
   try {
-    return home.find(runId, { gateway: room.settings.id, credential })
+    return home.find(runId, owner)
   } catch {
-    throw new GatewayError('expired') // one answer for what is gone, what never was, and what is not theirs
+    return undefined
   }
 }
-
-/** The answer to a run that cannot be found, as the contract has it (2.9). */
-export const notFound = (): Response => Response.json({ error: 'Request not found' }, { status: 404 })
 
 function toState(run: Run): object {
   const { id: runId, head, terminal } = run

@@ -3,9 +3,9 @@ import { GatewayError } from '../errors.ts'
 import { newId } from '../ids.ts'
 import type { Home } from '../runs/home.ts'
 import { isSame, type Owner } from '../runs/run.ts'
-import type { Defaults, Session } from '../session/host.ts'
+import type { Defaults, Host, Session, SessionInit } from '../session/host.ts'
 import type { Wire } from '../session/messages.ts'
-import { openSession } from '../session/server.ts'
+import { holdSession, openSession } from '../session/server.ts'
 import type { Options, Socket } from '../types.ts'
 import { readOffer, takeToken, toPrincipal } from './authenticate.ts'
 import type { Room } from './context.ts'
@@ -23,6 +23,8 @@ export interface SessionStart {
   /** The session's, which may be there already. */
   readonly id: string
   readonly wire: Wire
+  /** The socket was open all along, and only the memory around it is new. */
+  readonly isAwake?: boolean
 }
 
 /** An upgrade that was granted. */
@@ -78,19 +80,31 @@ function findSession(request: Request, owner: Owner, home: Home): string | undef
 
 /** Serve a socket whose upgrade was granted. Settings were checked then; the token is checked for each request. */
 export function serveSocket(socket: Socket, start: SessionStart, room: Room, home: Home): Session {
-  const { gateway, credential, id, wire, defaults } = start
+  return openSession(socket, toInit(start), home, hostOf(start, room))
+}
+
+/** Hold a session whose socket is gone, and whose runs may be. */
+export function keepSession(start: SessionStart, room: Room, home: Home): void {
+  holdSession(toInit(start), home, hostOf(start, room))
+}
+
+const toInit = ({ gateway, credential, ...init }: SessionStart): SessionInit => ({
+  ...init,
+  owner: { gateway, credential },
+})
+
+function hostOf({ gateway, credential }: SessionStart, room: Room): Host {
   const findToken = async () => (credential === null ? undefined : room.gate.tokens.get(credential))
-  return openSession(socket, { id, owner: { gateway, credential }, wire, defaults }, home, {
-    async start(asked, signal) {
-      const { request, eventId, wire } = asked
-      const options = readDefaults(asked.defaults)
+  return {
+    async start({ request, eventId, wire, defaults }, signal) {
+      const options = readDefaults(defaults)
       const asker = { requestId: newId(), eventId, token: await findToken(), options, wire, signal }
       const call = await toUniversalCall(request, asker, room)
       return toReply(call, await room.run(call))
     },
     checkDefaults: (changed) => void readDefaults(changed),
     isWelcome: async () => !room.gate.required || (await findToken())?.opens(gateway) === true,
-  })
+  }
 }
 
 const readDefaults = (defaults: Defaults): Options => readHeaders(new Headers({ ...defaults }))

@@ -1,8 +1,9 @@
 import { GatewayError } from '../errors.ts'
 import { newId } from '../ids.ts'
 import { limits, type SessionLimits } from '../limits.ts'
+import type { AskElsewhere } from './elsewhere.ts'
 import { pump, type Start } from './pump.ts'
-import { isSame, type Journal, type OnDisconnect, type Owner, Run } from './run.ts'
+import { isSame, type Journal, type Owner, Run, type RunInit, type RunRecord } from './run.ts'
 
 /** Something a home holds until it is due. */
 export interface Held {
@@ -11,17 +12,14 @@ export interface Held {
   dueAt(): number | undefined
   /** It is due. */
   expire(): void
+  /** One of its runs is no longer held. */
+  forget(run: Run): void
 }
 
 /** How a new run is kept. */
-export interface RunOptions {
-  readonly eventId: string
-  readonly owner: Owner
-  readonly onDisconnect: OnDisconnect
+export interface RunOptions extends Omit<RunInit, 'id' | 'keepBytes' | 'windowBytes' | 'journal'> {
   /** Id of the session that makes it; a home of one session has its own. */
   readonly session: string
-  /** The run is no longer held. */
-  readonly dropped?: () => void
 }
 
 /** What a home is made of. */
@@ -31,12 +29,21 @@ export interface HomeOptions {
   readonly id?: string
   /** Milliseconds since the epoch; default `Date.now`. */
   readonly now?: () => number
-  readonly journal?: Journal & { drop(runId: string): void }
+  readonly journal?: Journal
+  /** Asks the homes of other sessions; absent where all live in this one. */
+  readonly elsewhere?: AskElsewhere
+  /**
+   * Asks to be woken by `sweep` at a time, in milliseconds since the epoch, once nothing is under way; default: a
+   * timer, which would keep an object from hibernating.
+   */
+  readonly wakeAt?: (at: number) => void
 }
+
+/** What stands before the number of a run. */
+const homePart = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-/
 
 interface Entry {
   readonly run: Run
-  readonly options: RunOptions
   /** Since when it has been without a reader, or over. */
   idleSince: number | undefined
 }
@@ -80,6 +87,16 @@ export class Home {
     return this.#active.size
   }
 
+  /** Nothing is held. */
+  get isEmpty(): boolean {
+    return this.#held.size === 0 && this.sessions.size === 0
+  }
+
+  /** Resolves when no run is under way. */
+  async settled(): Promise<void> {
+    while (this.#active.size > 0) await Promise.all([...this.#active].map(untilDone))
+  }
+
   /** The id a new session gets; of a home of one session that is the home's own, while it is free. */
   newSessionId(): string {
     const { id } = this.#options
@@ -87,22 +104,35 @@ export class Home {
   }
 
   /** A run that can be found again, by its owner. */
-  createRun(options: RunOptions): Run {
-    const { eventId, owner, onDisconnect, session } = options
-    const { runBytes: keepBytes, windowBytes } = this.limits
-    const id = `${session}-${(this.#counter++).toString(36)}`
-    const { journal } = this.#options
-    const init = { id, eventId, owner, onDisconnect, keepBytes, windowBytes, ...(journal && { journal }) }
-    const run = new Run(init)
-    this.hold(run, options)
+  createRun({ session, ...init }: RunOptions): Run {
+    const run = this.#hold({ ...init, id: `${session}-${(this.#counter++).toString(36)}` })
+    this.#options.journal?.create(run)
+    this.sweepSoon()
     return run
   }
 
-  /** Keep a run until it is due; `createRun` does so by itself. */
-  hold(run: Run, options: RunOptions): void {
-    this.#held.set(run.id, { run, options, idleSince: undefined })
-    this.#counter = Math.max(this.#counter, this.#held.size)
+  /** Hold a run that a journal has kept. */
+  restore(record: RunRecord): void {
+    const run = this.#hold(record.init, record.endedAt ?? this.now)
+    run.restore(record)
+    this.#counter = Math.max(
+      this.#counter,
+      Number.parseInt(run.id.slice(run.id.lastIndexOf('-') + 1), 36) + 1,
+    )
     this.sweepSoon()
+  }
+
+  /** The runs of a session that are held. */
+  runsOf(session: string): Run[] {
+    return [...this.#held.values()].map(({ run }) => run).filter(({ id }) => id.startsWith(`${session}-`))
+  }
+
+  #hold(init: RunRecord['init'], idleSince?: number): Run {
+    const { runBytes: keepBytes, windowBytes } = this.limits
+    const { journal } = this.#options
+    const run = new Run({ ...init, keepBytes, windowBytes, ...(journal && { journal }) })
+    this.#held.set(run.id, { run, idleSince })
+    return run
   }
 
   /** Make the call of a run; resolves at its end. Never rejects. */
@@ -110,7 +140,10 @@ export class Home {
     this.#active.add(run)
     await pump(run, start)
     this.#active.delete(run)
+    const entry = this.#held.get(run.id)
+    if (entry) entry.idleSince = this.now
     this.#shrink()
+    this.sweepSoon()
   }
 
   /** @throws GatewayError forbidden for what is not theirs or never was; expired for what was theirs */
@@ -121,14 +154,20 @@ export class Home {
     throw new GatewayError(former && isSame(former, owner) ? 'expired' : 'forbidden')
   }
 
+  /** Whom to ask for a run of another home; undefined for one that would be here. */
+  askFor(runId: string): AskElsewhere | undefined {
+    const { id, elsewhere } = this.#options
+    return homePart.test(runId) && !runId.startsWith(`${id}-`) ? elsewhere : undefined
+  }
+
   /** Drop what is due, and stop what has been without a reader for too long. */
   sweep(): void {
     const { now } = this
     const keepMs = this.limits.detachSeconds * 1_000
     for (const entry of this.#held.values()) {
       const isIdle = entry.run.terminal !== undefined || entry.run.readers === 0
-      if (!isIdle) entry.idleSince = undefined
-      else entry.idleSince ??= now
+      if (isIdle) entry.idleSince ??= now
+      else entry.idleSince = undefined
       if (entry.idleSince === undefined || now - entry.idleSince < keepMs) continue
       if (entry.run.terminal) this.#drop(entry)
       else entry.run.stop(new GatewayError('expired', 'Without a reader for too long'))
@@ -141,15 +180,27 @@ export class Home {
     }
   }
 
-  /** While anything is held, it is looked through every `limits.sweepMs`. */
+  /** See to it that `sweep` comes while anything is held. */
   sweepSoon(): void {
-    if (this.#sweeping || (this.#held.size === 0 && this.sessions.size === 0)) return
+    const { wakeAt } = this.#options
+    if (wakeAt && this.#active.size === 0) {
+      wakeAt(this.#nextDueAt())
+      return
+    }
+    if (this.#sweeping || this.isEmpty) return
     this.#sweeping = true
     setTimeout(() => {
       this.#sweeping = false
       this.sweep()
       this.sweepSoon()
     }, limits.sweepMs)
+  }
+
+  #nextDueAt(): number {
+    const keepMs = this.limits.detachSeconds * 1_000
+    const runs = [...this.#held.values()].map(({ idleSince = this.now }) => idleSince + keepMs)
+    const sessions = [...this.sessions.values()].map((session) => session.dueAt() ?? Number.POSITIVE_INFINITY)
+    return Math.min(...runs, ...sessions)
   }
 
   /**
@@ -189,7 +240,7 @@ export class Home {
     }
   }
 
-  #drop({ run, options }: Entry): void {
+  #drop({ run }: Entry): void {
     this.#held.delete(run.id)
     this.#gone.set(run.id, run.init.owner)
     for (const id of this.#gone.keys()) {
@@ -197,8 +248,12 @@ export class Home {
       this.#gone.delete(id)
     }
     this.#options.journal?.drop(run.id)
-    options.dropped?.()
+    this.sessions.get(run.id.slice(0, run.id.lastIndexOf('-')))?.forget(run)
   }
+}
+
+async function untilDone(run: Run): Promise<void> {
+  while (!run.terminal) await run.changed()
 }
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))

@@ -2,7 +2,7 @@ import { GatewayError, toErrorBody, toGatewayError } from '../errors.ts'
 import { limits } from '../limits.ts'
 import { readUntil } from '../streams.ts'
 import { type Head, type Run, type Terminal, toTerminal } from './run.ts'
-import { createChunker, createSplitter, type Splitter } from './splitter.ts'
+import { createChunker, createSplitter } from './splitter.ts'
 
 /** An answer, its body still a stream. */
 export interface Reply {
@@ -23,8 +23,7 @@ async function carry(run: Run, start: Start): Promise<Terminal> {
     if (run.signal.aborted) return stopped(run)
     const { head, body } = await start(run.signal)
     run.begin(head)
-    const isStream = isEventStream(head.contentType)
-    await copy(run, body, isStream ? createSplitter() : createChunker())
+    if (body) await copyInto(run, body)
     if (run.signal.aborted) return stopped(run)
     return { outcome: head.status < 400 ? 'completed' : 'failed', upstreamStopped: true }
   } catch (error) {
@@ -65,8 +64,10 @@ const stopped = (run: Run): Terminal => toTerminal(toGatewayError(run.signal.rea
 /** Whether an answer is a stream of server-sent events. */
 export const isEventStream = (contentType: string): boolean => /^text\/event-stream\b/i.test(contentType)
 
-async function copy(run: Run, body: ReadableStream<Uint8Array> | null, splitter: Splitter): Promise<void> {
-  if (!body) return
+/** The events of a body, as fast as they are read. @throws GatewayError, or what the body failed with */
+export async function copyInto(run: Run, body: ReadableStream<Uint8Array>): Promise<void> {
+  const isStream = isEventStream(run.head?.contentType ?? '')
+  const splitter = isStream ? createSplitter() : createChunker()
   const reader = readUntil(body, run.signal)
   try {
     for (;;) {

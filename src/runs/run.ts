@@ -42,6 +42,10 @@ export interface RunInit {
   readonly eventId: string
   readonly owner: Owner
   readonly onDisconnect: OnDisconnect
+  /** Frames carry its bytes as they are (PROTOCOL.md, "universal.create"). */
+  readonly raw: boolean
+  /** Of its request, to tell whether another create is the same; never rejects. Absent: nobody may join. */
+  readonly digest?: Promise<string>
   /** Bytes kept for readers that come later; 0 keeps nothing that all readers have passed. */
   readonly keepBytes: number
   /** Bytes a reader may lag behind before the provider is read no further. */
@@ -50,11 +54,25 @@ export interface RunInit {
   readonly journal?: Journal
 }
 
-/** Keeps runs beyond the process that makes them. */
+/** Keeps runs beyond the life of the object in memory. No method may throw. */
 export interface Journal {
+  create(run: Run): void
   head(run: Run, head: Head): void
   append(run: Run, seq: number, bytes: Uint8Array): void
   end(run: Run, terminal: Terminal): void
+  drop(runId: string): void
+}
+
+/** A run as a journal has kept it. */
+export interface RunRecord {
+  readonly init: Omit<RunInit, 'journal' | 'keepBytes' | 'windowBytes'>
+  readonly head?: Head
+  readonly terminal?: Terminal
+  /** Milliseconds since the epoch. */
+  readonly endedAt?: number
+  /** Number of the first event. */
+  readonly first: number
+  readonly events: readonly Uint8Array[]
 }
 
 /** One request's life: a log of events numbered from 0, ended by exactly one terminal record. */
@@ -73,8 +91,10 @@ export class Run {
   #changed: PromiseWithResolvers<void> | undefined
   #drained: PromiseWithResolvers<void> | undefined
 
-  constructor(init: RunInit) {
+  /** `first` is the number of its first event, where earlier ones are not there to be read. */
+  constructor(init: RunInit, first = 0) {
     this.init = init
+    this.#first = first
   }
 
   get id(): string {
@@ -106,6 +126,15 @@ export class Run {
     return this.#readers.size
   }
 
+  /** What a journal has kept; without a terminal record it was cut. */
+  restore({ head, terminal, first, events }: RunRecord): void {
+    this.#first = first
+    this.#head = head
+    for (const bytes of events) this.#push(bytes)
+    if (terminal) this.#terminal = terminal
+    else this.finish(toTerminal(new GatewayError('provider_failed', 'What ran this request has ended'), true))
+  }
+
   /** The answer begins. */
   begin(head: Head): void {
     if (this.#head || this.#terminal) return
@@ -118,12 +147,16 @@ export class Run {
   append(bytes: Uint8Array): void {
     if (this.#terminal) return
     this.init.journal?.append(this, this.end, bytes)
+    this.#push(bytes)
+    this.#trim()
+    this.#notify()
+  }
+
+  #push(bytes: Uint8Array): void {
     this.#starts.push(this.#bytes)
     this.#events.push(bytes)
     this.#bytes += bytes.byteLength
     this.#keptBytes += bytes.byteLength
-    this.#trim()
-    this.#notify()
   }
 
   /** The end; later ones have no effect. */

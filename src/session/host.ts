@@ -30,6 +30,8 @@ export interface SessionInit {
   readonly owner: Owner
   readonly wire: Wire
   readonly defaults: Defaults
+  /** Its socket was open all along, and only the memory around it is new. */
+  readonly isAwake?: boolean
 }
 
 /** One client's connection, served. Neither method throws or rejects. */

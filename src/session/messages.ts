@@ -20,6 +20,7 @@ export interface Resume {
   eventId?: string | undefined
   runId?: string | undefined
   from: number
+  raw?: boolean | undefined
 }
 /** PROTOCOL.md, "universal.ack". */
 export interface Ack {
@@ -58,6 +59,7 @@ const schemas: { readonly [M in ClientMessage as M['type']]: z.ZodType<M> } = {
     type: z.literal('universal.resume'),
     ...named,
     from: z.int().min(0).default(0),
+    raw: z.boolean().optional(),
   }),
   'universal.ack': z.object({ type: z.literal('universal.ack'), eventId, seq: z.int().min(-1) }),
   'session.update': z.object({

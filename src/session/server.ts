@@ -1,6 +1,7 @@
 import { GatewayError, toGatewayError } from '../errors.ts'
 import { newId } from '../ids.ts'
 import { limits } from '../limits.ts'
+import { type AskElsewhere, readElsewhere } from '../runs/elsewhere.ts'
 import type { Held, Home } from '../runs/home.ts'
 import type { Reply } from '../runs/pump.ts'
 import { isSame, type Owner, Run } from '../runs/run.ts'
@@ -11,22 +12,17 @@ import { type FrameError, frames } from './frames.ts'
 import type { Asked, Defaults, Host, Session, SessionInit } from './host.ts'
 import { Line } from './line.ts'
 import {
+  type Cancel,
   type ClientMessage,
   type ClientRequest,
   type Named,
   type Read,
+  type Resume,
   type RunWishes,
   readMessage,
   readWishes,
 } from './messages.ts'
 import { Queue } from './queue.ts'
-
-interface Item {
-  readonly run: Run
-  /** SHA-256 of its request; of `trunkline.v1` only. */
-  readonly digest: Promise<string> | undefined
-  readonly raw: boolean
-}
 
 /** How a run is to be read over a connection. */
 interface Reading {
@@ -38,7 +34,7 @@ interface Reading {
 }
 
 /** A create that was sent again. */
-type Again = Omit<Reading, 'attached'> & { readonly digest: Item['digest'] }
+type Again = Omit<Reading, 'attached'> & { readonly digest: Promise<string> | undefined }
 
 /** Where a message came from. */
 interface From {
@@ -56,7 +52,7 @@ export class LiveSession implements Held {
   readonly init: SessionInit
   readonly #home: Home
   readonly #host: Host
-  readonly #items = new Map<string, Item>()
+  readonly #runs = new Map<string, Run>()
   readonly #queue: Queue
   #defaults: Defaults
   #line: Line | undefined
@@ -70,6 +66,8 @@ export class LiveSession implements Held {
     this.#queue = new Queue(home.limits)
     this.#defaults = init.defaults
     this.#heardAt = home.now
+    this.#leftAt = home.now
+    for (const run of home.runsOf(init.id)) this.#runs.set(run.init.eventId, run)
   }
 
   get owner(): Owner {
@@ -77,13 +75,14 @@ export class LiveSession implements Held {
   }
 
   /** Serve a socket; one that was served before is closed with 4409. */
-  attach(socket: Socket, resumed: boolean): Session {
+  attach(socket: Socket, how: 'new' | 'resumed' | 'awake'): Session {
     this.#line?.close(4409, 'taken over')
     const line = new Line(socket)
     this.#line = line
     this.#leftAt = undefined
     this.#heardAt = this.#home.now
-    if (this.init.wire !== 'base') {
+    if (this.init.wire !== 'base' && how !== 'awake') {
+      const resumed = how === 'resumed'
       const runs = resumed ? { runs: this.#held() } : {}
       line.send(frames.ready({ id: this.init.id, resumed, ...runs }, this.#home.limits, limits.messageBytes))
       if (this.#home.isDraining) this.goAway(0)
@@ -105,7 +104,11 @@ export class LiveSession implements Held {
   }
 
   expire(): void {
-    for (const { run } of this.#items.values()) if (run.init.onDisconnect === 'stop') this.#stop(run)
+    for (const run of this.#runs.values()) if (run.init.onDisconnect === 'stop') this.#stop(run)
+  }
+
+  forget(run: Run): void {
+    this.#runs.delete(run.init.eventId)
   }
 
   /** The gateway drains. */
@@ -119,7 +122,7 @@ export class LiveSession implements Held {
   }
 
   #held() {
-    return [...this.#items].map(([eventId, { run }]) => ({
+    return [...this.#runs].map(([eventId, run]) => ({
       eventId,
       runId: run.id,
       seq: run.end - 1,
@@ -133,7 +136,8 @@ export class LiveSession implements Held {
     this.#line = undefined
     if (this.init.wire === 'base') this.#home.sessions.delete(this.init.id)
     this.#leftAt = this.#home.now
-    for (const { run } of this.#items.values()) if (run.init.onDisconnect === 'stop') this.#stop(run)
+    this.#home.sweepSoon()
+    for (const run of this.#runs.values()) if (run.init.onDisconnect === 'stop') this.#stop(run)
   }
 
   #receive(frame: Frame, line: Line): void {
@@ -162,6 +166,10 @@ export class LiveSession implements Held {
 
   #handle(message: ClientMessage, from: From): void {
     const { line } = from
+    if ('runId' in message && message.runId !== undefined) {
+      const ask = this.#home.askFor(message.runId)
+      if (ask) return void this.#askElsewhere(ask, { ...message, runId: message.runId }, line)
+    }
     switch (message.type) {
       case 'universal.create':
         this.#create(message.request, from)
@@ -174,8 +182,14 @@ export class LiveSession implements Held {
       case 'universal.resume': {
         const run = this.#findRun(message, true)
         const eventId = message.eventId ?? run?.init.eventId ?? from.eventId
-        const raw = this.#items.get(eventId)?.raw ?? false
-        if (run) this.#tell(run, { line, eventId, raw, from: message.from, attached: true })
+        if (run)
+          this.#tell(run, {
+            line,
+            eventId,
+            raw: message.raw ?? run.init.raw,
+            from: message.from,
+            attached: true,
+          })
         break
       }
       case 'universal.ack':
@@ -193,6 +207,31 @@ export class LiveSession implements Held {
     }
   }
 
+  /** For a run of another home. Never rejects. */
+  async #askElsewhere(
+    ask: AskElsewhere,
+    message: (Cancel | Resume) & { runId: string },
+    line: Line,
+  ): Promise<void> {
+    const { runId, eventId } = message
+    const { owner } = this.init
+    try {
+      if (message.type === 'universal.cancel') {
+        const answer = await ask({ verb: 'stop', runId, owner, from: 0 })
+        if (!answer.ok) throw new GatewayError('forbidden')
+        return
+      }
+      const { from, raw = false } = message
+      const { windowBytes } = this.#home.limits
+      const run = await readElsewhere(ask, { verb: 'resume', runId, owner, from }, windowBytes)
+      this.#tell(run, { line, eventId: eventId ?? run.init.eventId, raw, from, attached: true })
+    } catch (error) {
+      const named =
+        message.type === 'universal.resume' && eventId !== undefined ? { eventId, runId } : { runId }
+      this.#refuse(line, toFrameError(toGatewayError(error)), named)
+    }
+  }
+
   /** @throws GatewayError forbidden, expired; expired also for an event id that is not held, where one must be */
   #findRun(
     named: { runId?: string | undefined; eventId?: string | undefined },
@@ -207,7 +246,7 @@ export class LiveSession implements Held {
       }
     }
     if (named.eventId === undefined) throw new GatewayError('bad_request', 'eventId or runId: required')
-    const run = this.#items.get(named.eventId)?.run
+    const run = this.#runs.get(named.eventId)
     if (!run && must) throw new GatewayError('expired')
     return run
   }
@@ -232,7 +271,7 @@ export class LiveSession implements Held {
       wire === 'base' ? { onDisconnect: 'stop', raw: false, from: 0 } : readWishes(request)
     if (typeof wishes === 'string') throw new GatewayError('bad_request', wishes)
     const digest = wire === 'base' ? undefined : digestOf(request)
-    const known = this.#items.get(eventId)
+    const known = this.#runs.get(eventId)
     if (known) {
       this.#join(known, { line, eventId, digest, ...wishes })
       return
@@ -240,8 +279,8 @@ export class LiveSession implements Held {
     if (this.#home.isDraining) throw new GatewayError('draining')
     this.#queue.assertRoom(size)
 
-    const run = this.#newRun(eventId, wishes)
-    this.#items.set(eventId, { run, digest, raw: wishes.raw })
+    const run = this.#newRun(eventId, wishes, digest)
+    this.#runs.set(eventId, run)
     this.#tell(run, { line, eventId, raw: wishes.raw, from: wishes.from, attached: false })
     const asked = { request, eventId, defaults: this.#defaults, wire }
     const start = (signal: AbortSignal) => this.#call(asked, signal)
@@ -249,22 +288,21 @@ export class LiveSession implements Held {
   }
 
   /** On the base wire a run ends with its socket, so that nothing is kept for later readers. */
-  #newRun(eventId: string, { onDisconnect }: RunWishes): Run {
+  #newRun(eventId: string, { onDisconnect, raw }: RunWishes, digest: Promise<string> | undefined): Run {
     const { wire, owner, id: session } = this.init
     const { windowBytes } = this.#home.limits
-    if (wire === 'base')
-      return new Run({ id: newId(), eventId, owner, onDisconnect, keepBytes: 0, windowBytes })
-    const dropped = () => this.#items.delete(eventId)
-    return this.#home.createRun({ eventId, owner, onDisconnect, session, dropped })
+    const init = { eventId, owner, onDisconnect, raw, ...(digest && { digest }) }
+    if (wire === 'base') return new Run({ ...init, id: newId(), keepBytes: 0, windowBytes })
+    return this.#home.createRun({ ...init, session })
   }
 
   /** A create for a run that is there: exactly once (PROTOCOL.md, "universal.create"). */
-  #join(item: Item, again: Again): void {
+  #join(run: Run, again: Again): void {
     const { line, eventId, digest, raw, from } = again
-    if (!digest || !item.digest) throw new GatewayError('conflict')
+    if (!digest || !run.init.digest) throw new GatewayError('conflict')
     const conflict = new GatewayError('conflict', 'This eventId is held, with another request in it')
-    void Promise.all([digest, item.digest]).then(([one, other]) => {
-      if (one === other) this.#tell(item.run, { line, eventId, raw, from, attached: true })
+    void Promise.all([digest, run.init.digest]).then(([one, other]) => {
+      if (one === other) this.#tell(run, { line, eventId, raw, from, attached: true })
       else line.send(frames.failure(conflict, { eventId }))
     })
   }
@@ -276,7 +314,7 @@ export class LiveSession implements Held {
     const telling = { wire: this.init.wire, eventId, raw, attached }
     void deliver(line.socket, reader, telling).then(() => {
       line.end(eventId, reader)
-      if (this.init.wire === 'base') this.#items.delete(eventId)
+      if (this.init.wire === 'base') this.#runs.delete(eventId)
     })
   }
 
@@ -302,13 +340,19 @@ const toFrameError = ({ code, message }: GatewayError): FrameError => ({
 /** Take a session up again, or begin one (PROTOCOL.md, "Connecting again"). */
 export function openSession(socket: Socket, init: SessionInit, home: Home, host: Host): Session {
   const held = home.sessions.get(init.id)
-  if (held instanceof LiveSession && isSame(held.owner, init.owner)) return held.attach(socket, true)
-  const session = new LiveSession(init, home, host)
+  if (held instanceof LiveSession && isSame(held.owner, init.owner))
+    return held.attach(socket, init.isAwake ? 'awake' : 'resumed')
   if (home.sessions.size >= home.limits.sessions) {
     socket.close(4429, 'too many sessions')
     return { receive: () => undefined, closed: () => undefined }
   }
+  return holdSession(init, home, host).attach(socket, init.isAwake ? 'awake' : 'new')
+}
+
+/** Hold a session without a socket. */
+export function holdSession(init: SessionInit, home: Home, host: Host): LiveSession {
+  const session = new LiveSession(init, home, host)
   home.sessions.set(init.id, session)
   home.sweepSoon()
-  return session.attach(socket, false)
+  return session
 }

@@ -1,0 +1,69 @@
+import { GatewayError } from '../../src/errors.ts'
+import {
+  ConfigError,
+  createGateway,
+  type Env,
+  type Gateway,
+  isOpen,
+  parseConfig,
+  type RunQuery,
+} from '../../src/index.ts'
+import { refuseAll } from '../refuse.ts'
+import { report } from '../server.ts'
+
+/** The Worker's bindings; text ones are the environment of the configuration. */
+export interface Bindings {
+  /** The configuration as JSON. */
+  readonly TRUNKLINE_CONFIG?: string
+  readonly TRUNKLINE_TOKEN?: string
+  /** Set where only this machine can reach the Worker, so that it may go without a token. */
+  readonly TRUNKLINE_LOOPBACK?: string
+  readonly SESSIONS: {
+    idFromName(name: string): object
+    get(id: object): {
+      fetch(request: Request): Promise<Response>
+      askRun(query: RunQuery): Promise<Response>
+    }
+  }
+}
+
+/** A gateway, or why there is none. */
+export type Made = { readonly keepBytes: number } & (
+  | { readonly gateway: Gateway }
+  | { readonly refuse: (request: Request) => Promise<Response> }
+)
+
+let made: Made | undefined
+
+/** One gateway per isolate, made at its first request, since bindings come with it. */
+export function gatewayOf(bindings: Bindings): Made {
+  made ??= make(bindings)
+  return made
+}
+
+function make(bindings: Bindings): Made {
+  const env = Object.fromEntries(
+    Object.entries(bindings).filter(([, value]) => typeof value === 'string'),
+  ) as Env
+  try {
+    const config = parseConfig(
+      bindings.TRUNKLINE_CONFIG ? JSON.parse(bindings.TRUNKLINE_CONFIG) : undefined,
+      env,
+    )
+    if (isOpen(config) && !bindings.TRUNKLINE_LOOPBACK)
+      return { keepBytes: 0, refuse: refuseAll(new GatewayError('not_configured')) }
+    return {
+      keepBytes: config.limits.runBytes,
+      gateway: createGateway(config, { fetch: (request, signal) => fetch(request, { signal }), report }, env),
+    }
+  } catch (error) {
+    const reason = error instanceof ConfigError ? error.message : 'TRUNKLINE_CONFIG is not JSON'
+    report('configuration', new ConfigError(reason))
+    return {
+      keepBytes: 0,
+      refuse: refuseAll(
+        new GatewayError('not_configured', 'The configuration cannot be used; the log says why'),
+      ),
+    }
+  }
+}

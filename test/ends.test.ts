@@ -1,0 +1,158 @@
+import { describe, expect, test } from 'vitest'
+import {
+  at,
+  chat,
+  connect,
+  ended,
+  type GatewayFrame,
+  ledger,
+  newKey,
+  post,
+  seen,
+  upstream,
+} from './client.ts'
+import { configFor, env } from './config.ts'
+import { type RuntimeName, runtimes, type Started, startEmulator, startGateway } from './launch.ts'
+import type { Target } from './target.ts'
+
+const v1 = { protocols: ['trunkline.v1'] }
+const isStream = (frame: GatewayFrame): boolean => frame.type === 'universal.stream'
+const long = { interval: 20, events: 500 }
+const item = (control: object, more: object = {}): object => ({
+  provider: 'openai',
+  endpoint: 'chat/completions',
+  headers: upstream(control),
+  query: chat('x', { stream: true }),
+  ...more,
+})
+
+interface Pair {
+  readonly target: Target
+  readonly gateway: Started
+  readonly emulator: Started
+  readonly config: object
+}
+
+async function startPair(runtime: RuntimeName, limits: object = {}): Promise<Pair> {
+  const emulator = await startEmulator()
+  const config = { ...configFor(emulator.url), limits }
+  const gateway = await startGateway(runtime, config, env)
+  const { url } = gateway
+  const target = { runtime, url, ws: url.replace('http', 'ws'), upstream: emulator.url }
+  return { target, gateway, emulator, config }
+}
+
+/** The end of a body that must not look like one. */
+const broken = (response: Response): Promise<unknown> => expect(response.text()).rejects.toThrow()
+
+describe.each(runtimes)('%s', (runtime) => {
+  test('a provider that is killed leaves incomplete answers on every way in', async () => {
+    const { target, gateway, emulator } = await startPair(runtime)
+    const [base, own] = await Promise.all([connect(target), connect(target, v1)])
+    const streams = [base, own].map((line) => [line, line.create(item(long))] as const)
+    const url = at(target, '/openai/chat/completions')
+    const http = await post(url, chat('x', { stream: true }), upstream(long))
+    await Promise.all([base.next(isStream), own.next(isStream)])
+    await emulator.kill()
+    for (const [line, eventId] of streams) {
+      const done = (await line.result(eventId)).at(-1)
+      expect(done).toMatchObject({ type: 'universal.done', error: { code: 'provider_failed' } })
+      expect(done?.metadata.outcome ?? done?.metadata.status).toBe('incomplete')
+    }
+    await broken(http)
+    await gateway.stop()
+  })
+
+  test('a gateway that is killed leaves nothing that looks whole, and nothing is called again', async () => {
+    const { target, gateway, emulator, config } = await startPair(runtime)
+    const line = await connect(target, v1)
+    const ready = await line.next((frame) => frame.type === 'session.ready')
+    const [key, other] = [newKey(), newKey()]
+    const eventId = line.create(item({ ...long, key }))
+    const url = at(target, '/openai/chat/completions')
+    const http = await post(url, chat('x', { stream: true }), {
+      ...upstream({ ...long, key: other }),
+      'cf-aig-on-disconnect': 'detach',
+    })
+    await line.next((frame) => isStream(frame) && Number(frame.metadata.seq) > 20)
+    const { runId } = (await line.next((frame) => frame.type === 'universal.created')).metadata
+    await gateway.kill()
+    await broken(http)
+    expect(line.frames.some((frame) => frame.type === 'universal.done')).toBe(false)
+    expect((await ended(target, key))?.how).toBe('client_closed')
+
+    const second = await startGateway(runtime, config, env, [], gateway)
+    const back = await connect(target, { ...v1, search: `?session=${ready.session?.id}` })
+    // A Durable Object outlives its process; elsewhere sessions end with it, and the client is told so.
+    const isKept = runtime === 'workers'
+    const again = await back.next((frame) => frame.type === 'session.ready')
+    expect(again.session?.resumed).toBe(isKept)
+    back.send({ type: 'universal.resume', runId, eventId, from: 0 })
+    const frames = await back.result(eventId)
+    const state = await fetch(at(target, `/run/${runId}`))
+    if (isKept) {
+      expect(frames.at(-1)).toMatchObject({ type: 'universal.done', metadata: { outcome: 'incomplete' } })
+      const had = line.frames.filter(isStream).map((frame) => frame.response)
+      const kept = frames.filter(isStream).map((frame) => frame.response)
+      expect(kept.length).toBeGreaterThan(5)
+      expect(had.slice(0, kept.length)).toEqual(kept.slice(0, had.length))
+      expect(await state.json()).toMatchObject({ state: 'done', outcome: 'incomplete' })
+    } else {
+      expect(frames.at(-1)).toMatchObject({ type: 'universal.error', error: { code: 'forbidden' } })
+      expect(state.status).toBe(404)
+    }
+    expect(await ledger(target, key)).toHaveLength(1)
+    expect(await ledger(target, other)).toHaveLength(1)
+    await second.stop()
+    await emulator.stop()
+  })
+
+  // A Worker is never told that it will stop; what it kept is proven above.
+  if (runtime === 'workers') return
+
+  test('SIGTERM: no new runs, those under way finish, exit code 0', async () => {
+    const { target, gateway, emulator } = await startPair(runtime, { drainSeconds: 10 })
+    const [base, own, late] = await Promise.all([connect(target), connect(target, v1), connect(target, v1)])
+    const short = { interval: 20, events: 40 }
+    const streams = [base, own].map((line) => [line, line.create(item(short))] as const)
+    const url = at(target, '/openai/chat/completions')
+    const http = await post(url, chat('x', { stream: true }), upstream(short))
+    await Promise.all([base.next(isStream), own.next(isStream)])
+    const exit = gateway.terminate()
+    const goaway = await own.next((frame) => frame.type === 'session.goaway')
+    expect(goaway).toMatchObject({ reason: 'shutdown', deadlineMs: 10_000 })
+    const refused = await late.result(late.create(item({})))
+    expect(refused[0]).toMatchObject({ error: { code: 'draining', retryable: true } })
+    for (const [line, eventId] of streams) {
+      const done = (await line.result(eventId)).at(-1)
+      expect(done?.metadata.outcome ?? done?.metadata.status).not.toBe('incomplete')
+    }
+    expect(await http.text()).toMatch(/\[DONE\]\n\n$/)
+    expect((await own.closed).code).toBe(1001)
+    expect(await exit).toBe(0)
+    await emulator.stop()
+  })
+
+  test('SIGTERM: what has not finished by the deadline ends incomplete, exit code 0', async () => {
+    const { target, gateway, emulator } = await startPair(runtime, { drainSeconds: 1 })
+    const [base, own] = await Promise.all([connect(target), connect(target, v1)])
+    const keys = [newKey(), newKey(), newKey()]
+    const streams = [base, own].map((line, index) => {
+      return [line, line.create(item({ ...long, key: keys[index] }))] as const
+    })
+    const url = at(target, '/openai/chat/completions')
+    const http = await post(url, chat('x', { stream: true }), upstream({ ...long, key: keys[2]! }))
+    await Promise.all(keys.map((key) => seen(target, key)))
+    await Promise.all([base.next(isStream), own.next(isStream)])
+    const exit = gateway.terminate()
+    for (const [line, eventId] of streams) {
+      const done = (await line.result(eventId)).at(-1)
+      expect(done).toMatchObject({ type: 'universal.done', error: { code: 'draining' } })
+      expect(done?.metadata.outcome ?? done?.metadata.status).toBe('incomplete')
+    }
+    await broken(http)
+    expect(await exit).toBe(0)
+    for (const key of keys) expect((await ended(target, key))?.how).toBe('client_closed')
+    await emulator.stop()
+  })
+})

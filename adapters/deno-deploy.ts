@@ -1,6 +1,6 @@
 import process from 'node:process'
 import { GatewayError } from '../src/errors.ts'
-import { ConfigError, createGateway, isOpen, parseConfig } from '../src/index.ts'
+import { ConfigError, createGateway, type Gateway, isOpen, parseConfig } from '../src/index.ts'
 import { createHandler, outbound } from './deno.ts'
 import { readEnvConfig } from './options.ts'
 import { refuseAll } from './refuse.ts'
@@ -12,17 +12,26 @@ declare const Deno: {
 }
 
 /** The whole configuration comes from TRUNKLINE_CONFIG and TRUNKLINE_TOKEN: there is no lasting disk here. */
-function handlerFromEnv(): (request: Request, info: object) => Promise<Response> {
+function fromEnv(): { handler: (request: Request, info: object) => Promise<Response>; gateway?: Gateway } {
   try {
     const config = parseConfig(readEnvConfig(process.env), process.env)
-    if (isOpen(config)) return refuseAll(new GatewayError('not_configured'))
-    return createHandler(createGateway(config, { fetch: outbound, report }, process.env))
+    if (isOpen(config)) return { handler: refuseAll(new GatewayError('not_configured')) }
+    const gateway = createGateway(config, { fetch: outbound, report }, process.env)
+    return { handler: createHandler(gateway), gateway }
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
     report('configuration', error.message)
-    return refuseAll(new GatewayError('not_configured', 'The configuration cannot be used; the log says why'))
+    const reason = 'The configuration cannot be used; the log says why'
+    return { handler: refuseAll(new GatewayError('not_configured', reason)) }
   }
 }
 
-const server = Deno.serve(handlerFromEnv())
-process.once('SIGINT', () => void server.shutdown())
+const { handler, gateway } = fromEnv()
+const server = Deno.serve(handler)
+process.once('SIGINT', () => void stop())
+
+/** Drained first, as a shutdown closes every socket at once. */
+async function stop(): Promise<void> {
+  await gateway?.drain()
+  await server.shutdown()
+}

@@ -27,9 +27,8 @@ export async function serve(config: Config, { port, host, env }: ServeOptions): 
   return {
     url: toUrl(host, server.addr.port),
     async stop() {
-      const shut = server.shutdown() // takes no new connections from here on
-      await gateway.drain()
-      await Promise.race([shut, new Promise((resolve) => setTimeout(resolve, stopMs))])
+      await gateway.drain() // first, as a shutdown closes every socket at once
+      await Promise.race([server.shutdown(), new Promise((resolve) => setTimeout(resolve, stopMs))])
     },
   }
 }

@@ -36,12 +36,16 @@ export async function launch(
 const isSystemError = (error: unknown): error is Error =>
   error instanceof Error && ('code' in error || error instanceof TypeError)
 
-/** Also while still starting: whoever may connect may already want it stopped. */
+/** A second signal counts only after this long: npm passes on what the terminal has already sent. */
+const insistMs = 1_000
+
+/** Drains, and exits with 0. Also while still starting: whoever may connect may already want it stopped. */
 function stopOnSignal(starting: Promise<Server>): void {
-  let stopping = false
+  let since: number | undefined
   const stop = async (): Promise<void> => {
-    if (stopping) return
-    stopping = true
+    if (since !== undefined && performance.now() - since > insistMs) process.exit(1)
+    if (since !== undefined) return
+    since = performance.now()
     await (await starting).stop()
     process.exit(0)
   }

@@ -30,6 +30,7 @@ export async function readElsewhere(ask: AskElsewhere, query: RunQuery, windowBy
   const eventId = state.eventId ?? newId()
   const init = { id, eventId, owner, onDisconnect: 'detach', raw: false, keepBytes: 0, windowBytes } as const
   const run = new Run(init, from)
+  run.start()
   run.begin(toHead(response, eventId))
   void fill(run, response.body, () => ask({ ...query, verb: 'describe' }))
   return run

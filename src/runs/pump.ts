@@ -21,6 +21,7 @@ export async function pump(run: Run, start: Start): Promise<void> {
 async function carry(run: Run, start: Start): Promise<Terminal> {
   try {
     if (run.signal.aborted) return stopped(run)
+    run.start()
     const { head, body } = await start(run.signal)
     run.begin(head)
     if (body) await copyInto(run, body)

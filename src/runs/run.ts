@@ -88,6 +88,7 @@ export class Run {
   #keptBytes = 0
   #head: Head | undefined
   #terminal: Terminal | undefined
+  #isStarted = false
   #changed: PromiseWithResolvers<void> | undefined
   #drained: PromiseWithResolvers<void> | undefined
 
@@ -135,6 +136,11 @@ export class Run {
     else this.finish(toTerminal(new GatewayError('provider_failed', 'What ran this request has ended'), true))
   }
 
+  /** Its call is made. */
+  start(): void {
+    this.#isStarted = true
+  }
+
   /** The answer begins. */
   begin(head: Head): void {
     if (this.#head || this.#terminal) return
@@ -176,7 +182,8 @@ export class Run {
     if (this.#terminal || this.signal.aborted) return
     this.#controller.abort(reason)
     this.#release()
-    setTimeout(() => this.finish(toTerminal(reason, false)), limits.stopMs)
+    if (this.#isStarted) setTimeout(() => this.finish(toTerminal(reason, false)), limits.stopMs)
+    else this.finish(toTerminal(reason, true))
   }
 
   /** Wait until no reader lags. */

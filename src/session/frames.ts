@@ -11,6 +11,12 @@ export interface FrameError {
   readonly message: string
 }
 
+/** As the wire names it. */
+export const toFrameError = ({ code, message }: GatewayError): FrameError => ({
+  code: code === 'bad_request' ? 'bad_message' : code,
+  message,
+})
+
 /** A run as `session.ready` lists it. */
 export interface HeldRun {
   readonly eventId: string

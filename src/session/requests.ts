@@ -1,0 +1,207 @@
+import { GatewayError, toGatewayError } from '../errors.ts'
+import { newId } from '../ids.ts'
+import { type AskElsewhere, readElsewhere } from '../runs/elsewhere.ts'
+import type { Home } from '../runs/home.ts'
+import type { Reply } from '../runs/pump.ts'
+import { Run } from '../runs/run.ts'
+import { deliver } from './deliver.ts'
+import { digestOf } from './digest.ts'
+import { frames, type HeldRun, toFrameError } from './frames.ts'
+import type { Asked, Defaults, Host, SessionInit } from './host.ts'
+import type { Line } from './line.ts'
+import { type Cancel, type ClientRequest, type Resume, type RunWishes, readWishes } from './messages.ts'
+import { Queue } from './queue.ts'
+
+/** How a run is to be read over a connection. */
+interface Reading {
+  readonly line: Line
+  readonly eventId: string
+  readonly raw: boolean
+  readonly from: number
+  readonly attached: boolean
+}
+
+/** A create that was sent again. */
+type Again = Omit<Reading, 'attached'> & { readonly digest: Promise<string> | undefined }
+
+/** Where a message came from. */
+export interface From {
+  readonly line: Line
+  readonly eventId: string
+  /** Characters of the message. */
+  readonly size: number
+  /** What holds for each request of the session. */
+  readonly defaults: Defaults
+}
+
+/** The requests of one session: begun once each, read over whatever connection there is. */
+export class Requests {
+  readonly #init: SessionInit
+  readonly #home: Home
+  readonly #host: Host
+  readonly #runs = new Map<string, Run>()
+  readonly #queue: Queue
+
+  /** Those of its session that its home still holds are there from the start. */
+  constructor(init: SessionInit, home: Home, host: Host) {
+    this.#init = init
+    this.#home = home
+    this.#host = host
+    this.#queue = new Queue(home.limits)
+    for (const run of home.runsOf(init.id)) this.#runs.set(run.init.eventId, run)
+  }
+
+  /** What is held. */
+  list(): HeldRun[] {
+    return [...this.#runs].map(([eventId, run]) => ({
+      eventId,
+      runId: run.id,
+      seq: run.end - 1,
+      ...(run.terminal && { outcome: run.terminal.outcome }),
+    }))
+  }
+
+  /** It is no longer held. */
+  forget(run: Run): void {
+    this.#runs.delete(run.init.eventId)
+  }
+
+  /** Stop those that end with their connection. */
+  leave(): void {
+    for (const run of this.#runs.values()) if (run.init.onDisconnect === 'stop') this.#stop(run)
+  }
+
+  /** @throws GatewayError bad_request, forbidden */
+  cancel(message: Cancel, line: Line): void {
+    if (this.#isElsewhere(message, line)) return
+    const run = this.#findRun(message, false)
+    if (run) this.#stop(run)
+  }
+
+  /** @throws GatewayError bad_request, forbidden, expired */
+  resume(message: Resume, line: Line): void {
+    if (this.#isElsewhere(message, line)) return
+    const run = this.#findRun(message, true)
+    if (!run) return
+    const { eventId = run.init.eventId, raw = run.init.raw, from } = message
+    this.#tell(run, { line, eventId, raw, from, attached: true })
+  }
+
+  /** @throws GatewayError bad_request, conflict, draining, too_many_requests */
+  create(request: ClientRequest, { line, eventId, size, defaults }: From): void {
+    const { wire } = this.#init
+    const wishes: RunWishes | string =
+      wire === 'base' ? { onDisconnect: 'stop', raw: false, from: 0 } : readWishes(request)
+    if (typeof wishes === 'string') throw new GatewayError('bad_request', wishes)
+    const digest = wire === 'base' ? undefined : digestOf(request)
+    const known = this.#runs.get(eventId)
+    if (known) {
+      this.#join(known, { line, eventId, digest, ...wishes })
+      return
+    }
+    if (this.#home.isDraining) throw new GatewayError('draining')
+    this.#queue.assertRoom(size)
+
+    const run = this.#newRun(eventId, wishes, digest)
+    this.#runs.set(eventId, run)
+    this.#tell(run, { line, eventId, raw: wishes.raw, from: wishes.from, attached: false })
+    const asked = { request, eventId, defaults, wire }
+    const start = (signal: AbortSignal) => this.#call(asked, line, signal)
+    this.#queue.add(run, size, () => this.#home.start(run, start))
+  }
+
+  /** On the base wire a run ends with its socket, so that nothing is kept for later readers. */
+  #newRun(eventId: string, { onDisconnect, raw }: RunWishes, digest: Promise<string> | undefined): Run {
+    const { wire, owner, id: session } = this.#init
+    const { windowBytes } = this.#home.limits
+    const init = { eventId, owner, onDisconnect, raw, ...(digest && { digest }) }
+    if (wire === 'base') return new Run({ ...init, id: newId(), keepBytes: 0, windowBytes })
+    return this.#home.createRun({ ...init, session })
+  }
+
+  /** A create for a run that is there: exactly once (PROTOCOL.md, "universal.create"). */
+  #join(run: Run, again: Again): void {
+    const { line, eventId, digest, raw, from } = again
+    if (!digest || !run.init.digest) throw new GatewayError('conflict')
+    const conflict = new GatewayError('conflict', 'This eventId is held, with another request in it')
+    void Promise.all([digest, run.init.digest]).then(([one, other]) => {
+      if (one === other) this.#tell(run, { line, eventId, raw, from, attached: true })
+      else line.send(frames.failure(conflict, { eventId }))
+    })
+  }
+
+  #tell(run: Run, { line, eventId, raw, from, attached }: Reading): void {
+    const reader = run.read(from)
+    line.begin(eventId, reader)
+    const telling = { wire: this.#init.wire, eventId, raw, attached }
+    void deliver(line.socket, reader, telling).then(() => {
+      line.end(eventId, reader)
+      if (this.#init.wire === 'base') this.#runs.delete(eventId)
+    })
+  }
+
+  async #call(asked: Asked, line: Line, signal: AbortSignal): Promise<Reply> {
+    if (this.#init.wire !== 'base' && !(await this.#host.isWelcome())) {
+      line.close(4401, 'token revoked or expired')
+      throw new GatewayError('unauthorized')
+    }
+    return this.#host.start(asked, signal)
+  }
+
+  #stop(run: Run): void {
+    this.#queue.remove(run)
+    run.stop(new GatewayError('client_closed'))
+  }
+
+  /** Asks the run's own home, if that is another. */
+  #isElsewhere(message: Cancel | Resume, line: Line): boolean {
+    const { runId } = message
+    const ask = runId === undefined ? undefined : this.#home.askFor(runId)
+    if (ask && runId !== undefined) void this.#askElsewhere(ask, { ...message, runId }, line)
+    return ask !== undefined
+  }
+
+  /** For a run of another home. Never rejects. */
+  async #askElsewhere(
+    ask: AskElsewhere,
+    message: (Cancel | Resume) & { runId: string },
+    line: Line,
+  ): Promise<void> {
+    const { runId, eventId } = message
+    const { owner } = this.#init
+    try {
+      if (message.type === 'universal.cancel') {
+        const answer = await ask({ verb: 'stop', runId, owner, from: 0 })
+        if (!answer.ok) throw new GatewayError('forbidden')
+        return
+      }
+      const { from, raw = false } = message
+      const { windowBytes } = this.#home.limits
+      const run = await readElsewhere(ask, { verb: 'resume', runId, owner, from }, windowBytes)
+      this.#tell(run, { line, eventId: eventId ?? run.init.eventId, raw, from, attached: true })
+    } catch (error) {
+      const named =
+        message.type === 'universal.resume' && eventId !== undefined ? { eventId, runId } : { runId }
+      line.refuse(frames.failure(toFrameError(toGatewayError(error)), named))
+    }
+  }
+
+  /** @throws GatewayError forbidden, expired; expired also for an event id that is not held, where one must be */
+  #findRun(
+    named: { runId?: string | undefined; eventId?: string | undefined },
+    must: boolean,
+  ): Run | undefined {
+    if (named.runId !== undefined) {
+      try {
+        return this.#home.find(named.runId, this.#init.owner)
+      } catch (error) {
+        if (must || toGatewayError(error).code !== 'expired') throw error
+        return undefined
+      }
+    }
+    if (named.eventId === undefined) throw new GatewayError('bad_request', 'eventId or runId: required')
+    const run = this.#runs.get(named.eventId)
+    if (!run && must) throw new GatewayError('expired')
+    return run
+  }
+}

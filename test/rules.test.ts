@@ -13,11 +13,12 @@ const nestingMax = 4
 const allowed: Readonly<Record<string, readonly string[]>> = {
   index: ['gateway', 'routes', 'session', 'runs'],
   gateway: ['routes', 'pipeline', 'providers', 'session', 'runs'],
-  routes: ['pipeline', 'session', 'runs', 'providers'],
+  routes: ['pipeline', 'session', 'runs', 'providers', 'observe'],
   pipeline: ['providers'],
   providers: [],
   session: ['runs'],
   runs: [],
+  observe: [],
   shared: [],
 }
 const shared = new Set(['types', 'errors', 'limits', 'config', 'controls', 'ids', 'streams'])

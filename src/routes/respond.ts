@@ -1,4 +1,5 @@
 import { type GatewayError, toErrorResponse } from '../errors.ts'
+import { createMeter } from '../observe/meter.ts'
 import type { Reply } from '../runs/pump.ts'
 import { readUntil, relay } from '../streams.ts'
 import type { Call, Result } from '../types.ts'
@@ -37,6 +38,7 @@ export function toReply({ eventId }: Call, { response, step, cacheStatus }: Resu
       metadata: { cacheStatus, eventId, step: String(step), status, contentType },
     },
     body: response.body,
+    meter: createMeter(contentType),
   }
 }
 

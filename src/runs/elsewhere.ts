@@ -53,11 +53,12 @@ async function fill(
 type State = Partial<Terminal> & { readonly eventId?: string }
 
 async function readState(response: Response): Promise<State> {
-  const { eventId, outcome, upstreamStopped, error } = (await response.json()) as State
+  const { eventId, outcome, upstreamStopped, usage, error } = (await response.json()) as State
   return {
     ...(eventId !== undefined && { eventId }),
     ...(outcome && { outcome }),
     ...(upstreamStopped !== undefined && { upstreamStopped }),
+    ...(usage && { usage }),
     ...(error && { error }),
   }
 }

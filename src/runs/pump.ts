@@ -8,6 +8,8 @@ import { createChunker, createSplitter } from './splitter.ts'
 export interface Reply {
   readonly head: Head
   readonly body: ReadableStream<Uint8Array> | null
+  /** Shown every event, and asked what was used. Must not throw. */
+  readonly meter?: { read(bytes: Uint8Array): void; usage(): object | undefined }
 }
 
 /** Makes the call of a run. May reject. */
@@ -22,9 +24,9 @@ async function carry(run: Run, start: Start): Promise<Terminal> {
   try {
     if (run.signal.aborted) return stopped(run)
     run.start()
-    const { head, body } = await start(run.signal)
-    run.begin(head)
-    if (body) await copyInto(run, body)
+    const { head, body, meter } = await start(run.signal)
+    run.begin(head, meter && (() => meter.usage()))
+    if (body) await copyInto(run, body, (event) => meter?.read(event))
     if (run.signal.aborted) return stopped(run)
     return { outcome: head.status < 400 ? 'completed' : 'failed', upstreamStopped: true }
   } catch (error) {
@@ -66,7 +68,11 @@ const stopped = (run: Run): Terminal => toTerminal(toGatewayError(run.signal.rea
 export const isEventStream = (contentType: string): boolean => /^text\/event-stream\b/i.test(contentType)
 
 /** The events of a body, as fast as they are read. @throws GatewayError, or what the body failed with */
-export async function copyInto(run: Run, body: ReadableStream<Uint8Array>): Promise<void> {
+export async function copyInto(
+  run: Run,
+  body: ReadableStream<Uint8Array>,
+  show?: (event: Uint8Array) => void,
+): Promise<void> {
   const isStream = isEventStream(run.head?.contentType ?? '')
   const splitter = isStream ? createSplitter() : createChunker()
   const reader = readUntil(body, run.signal)
@@ -77,7 +83,10 @@ export async function copyInto(run: Run, body: ReadableStream<Uint8Array>): Prom
       const silence = setTimeout(() => run.stop(new GatewayError('timeout')), limits.silenceMs)
       const { done, value } = await reader.read().finally(() => clearTimeout(silence))
       if (done) break
-      for (const event of splitter.push(value)) run.append(event)
+      for (const event of splitter.push(value)) {
+        show?.(event)
+        run.append(event)
+      }
     }
     endWith(run, splitter.rest())
   } finally {

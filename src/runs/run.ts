@@ -9,6 +9,8 @@ export interface Terminal {
   readonly outcome: Outcome
   /** No connection to a provider is left from this run. */
   readonly upstreamStopped: boolean
+  /** Tokens, as far as they are known; in the words of the layer that counts them. */
+  readonly usage?: object
   readonly error?: { readonly code: string; readonly message: string }
 }
 
@@ -89,6 +91,7 @@ export class Run {
   #head: Head | undefined
   #terminal: Terminal | undefined
   #isStarted = false
+  #usage: (() => object | undefined) | undefined
   #changed: PromiseWithResolvers<void> | undefined
   #drained: PromiseWithResolvers<void> | undefined
 
@@ -141,10 +144,11 @@ export class Run {
     this.#isStarted = true
   }
 
-  /** The answer begins. */
-  begin(head: Head): void {
+  /** The answer begins; `usage` is asked at its end. */
+  begin(head: Head, usage?: () => object | undefined): void {
     if (this.#head || this.#terminal) return
     this.#head = head
+    this.#usage = usage
     this.init.journal?.head(this, head)
     this.#notify()
   }
@@ -168,8 +172,9 @@ export class Run {
   /** The end; later ones have no effect. */
   finish(terminal: Terminal): void {
     if (this.#terminal) return
-    this.#terminal = terminal
-    this.init.journal?.end(this, terminal)
+    const usage = terminal.usage ?? this.#usage?.()
+    this.#terminal = usage ? { ...terminal, usage } : terminal
+    this.init.journal?.end(this, this.#terminal)
     this.#notify()
     this.#release()
   }

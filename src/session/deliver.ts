@@ -97,7 +97,7 @@ function toBroken(metadata: Metadata, { code, message }: NonNullable<Terminal['e
 async function end(socket: Socket, reader: Reader, telling: Telling, metadata: Metadata): Promise<void> {
   const { terminal } = reader.run
   if (reader.isClosed || !terminal) return
-  const { outcome, upstreamStopped, error } = terminal
+  const { outcome, upstreamStopped, usage, error } = terminal
   if (telling.wire === 'base') {
     if (metadata.eventId === undefined) {
       const { code, message } = error ?? new GatewayError('client_closed')
@@ -109,7 +109,15 @@ async function end(socket: Socket, reader: Reader, telling: Telling, metadata: M
   const { attached: _, ...rest } = metadata
   const { eventId } = telling
   const seq = reader.run.end - 1
-  const full = { eventId, runId: reader.run.id, ...rest, seq, outcome, upstreamStopped }
+  const full = {
+    eventId,
+    runId: reader.run.id,
+    ...rest,
+    seq,
+    outcome,
+    upstreamStopped,
+    ...(usage && { usage }),
+  }
   return socket.send(frames.done(full, error))
 }
 

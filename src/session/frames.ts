@@ -3,7 +3,7 @@ import type { SessionLimits } from '../limits.ts'
 import type { Named } from './messages.ts'
 
 /** Metadata of a frame (contract 3.3), `status` added. */
-export type Metadata = Readonly<Record<string, string | number | boolean>>
+export type Metadata = Readonly<Record<string, string | number | boolean | object>>
 
 /** An error as frames carry it. */
 export interface FrameError {

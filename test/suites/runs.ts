@@ -114,6 +114,27 @@ function messagesSuite(target: Target): void {
     line.close()
   })
 
+  test('usage is what the provider told, of each dialect', async () => {
+    const line = await open(target)
+    const asked: [provider: string, endpoint: string, query: object][] = [
+      ['openai', 'chat/completions', chat('x', {})],
+      ['openai', 'chat/completions', chat('x', { stream: true, stream_options: { include_usage: true } })],
+      ['openai', 'responses', { model: 'm', input: 'x' }],
+      ['openai', 'responses', { model: 'm', input: 'x', stream: true }],
+      ['openai', 'embeddings', { model: 'm', input: 'x' }],
+      ['anthropic', 'v1/messages', chat('x', { max_tokens: 9 })],
+      ['anthropic', 'v1/messages', chat('x', { max_tokens: 9, stream: true })],
+      ['google-ai-studio', 'v1beta/models/m:generateContent', { contents: [{ parts: [{ text: 'x' }] }] }],
+    ]
+    for (const [provider, endpoint, query] of asked) {
+      const done = (await line.result(line.create({ provider, endpoint, query }))).at(-1)
+      expect(done?.metadata.usage, `${provider} ${endpoint}`).toMatchObject({ basis: 'reported' })
+      const { inputTokens } = done!.metadata.usage as { inputTokens: number }
+      expect(inputTokens, `${provider} ${endpoint}`).toBeGreaterThan(0)
+    }
+    line.close()
+  })
+
   test('a refusal by the provider, or by the gateway, is created with the error, then done as failed', async () => {
     const line = await open(target)
     for (const [asked, status] of [
@@ -227,11 +248,12 @@ function stopSuite(target: Target): void {
       const eventId = line.create(item({ ...control, key }))
       await seen(target, key)
       if ('events' in control)
-        await line.next((frame) => isStream(frame) && frame.metadata.eventId === eventId)
+        await line.next((frame) => frame.metadata?.eventId === eventId && Number(frame.metadata.seq) > 2)
       const left = now()
       line.send({ type: 'universal.cancel', eventId })
       const done = (await line.result(eventId)).at(-1)
       expect(done).toMatchObject({ metadata: { outcome: 'cancelled', upstreamStopped: true } })
+      if ('events' in control) expect(done?.metadata.usage).toMatchObject({ basis: 'estimated' })
       const entry = await ended(target, key)
       expect(entry!.closedAt! - left).toBeLessThanOrEqual(cancelMs)
       line.send({ type: 'universal.cancel', eventId })

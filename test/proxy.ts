@@ -27,6 +27,8 @@ export interface TestProxy {
   /** Connections accepted so far. */
   readonly total: number
   set(weather: Partial<Weather>): void
+  /** New connections go to this port from now on. */
+  aim(port: number): void
   /** Returns how many were cut. */
   cut(how?: Cut): number
   /** The connections there are stay open at both ends, and no byte passes. */
@@ -48,7 +50,8 @@ const pollMs = 5
 const tickMs = 20
 
 /** Start a proxy to a port of this machine, on a free port. */
-export async function startProxy(target: number): Promise<TestProxy> {
+export async function startProxy(port: number): Promise<TestProxy> {
+  let target = port
   const pairs = new Set<Pair>()
   let weather: Weather = { delayMs: 0, bytesPerSecond: 0, newcomers: 'pass' }
   let total = 0
@@ -140,6 +143,9 @@ export async function startProxy(target: number): Promise<TestProxy> {
     },
     set: (next) => {
       weather = { ...weather, ...next }
+    },
+    aim: (next) => {
+      target = next
     },
     cut,
     freeze: () => {

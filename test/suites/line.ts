@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { connect, type Line } from '../../src/client/index.ts'
 import { at, chat, ended, ledger, newKey, now, post, seen, upstream } from '../client.ts'
-import { tokens } from '../config.ts'
+import { configFor, env, tokens } from '../config.ts'
 import { flows } from '../flows.ts'
+import { startGateway } from '../launch.ts'
 import { startProxy } from '../proxy.ts'
 import type { Target } from '../target.ts'
 import type { Control } from '../upstream/control.ts'
@@ -29,6 +30,7 @@ export function lineSuite(target: Target): void {
   describe('SDKs through line.fetch', () => sdkSuite(target))
   fetchSuite(target)
   cutSuite(target)
+  killSuite(target)
 }
 
 function sdkSuite(target: Target): void {
@@ -124,7 +126,7 @@ function cutSuite(target: Target): void {
   test('1,000 streams over one line that is cut every 300 ms arrive whole, each asked for once', {
     timeout: 120_000,
   }, async () => {
-    const proxy = await startProxy(Number(new URL(target.url).port))
+    const proxy = await startProxy(portOf(target.url))
     const line = await connect(`ws://127.0.0.1:${proxy.port}/v1/default/default`)
     const timer = setInterval(() => proxy.cut({ how: Math.random() < 0.5 ? 'rst' : 'fin' }), cutMs)
     const key = newKey()
@@ -148,5 +150,42 @@ function cutSuite(target: Target): void {
         true,
       )
     }
+  })
+}
+
+const portOf = (url: string): number => Number(new URL(url).port)
+
+function killSuite(target: Target): void {
+  test('streams of a gateway that is killed end incomplete, and none is asked for again', {
+    timeout: 60_000,
+  }, async () => {
+    const start = () => startGateway(target.runtime, configFor(target.upstream), env)
+    const [first, second] = await Promise.all([start(), start()])
+    const proxy = await startProxy(portOf(first.url))
+    const line = await connect(`ws://127.0.0.1:${proxy.port}/v1/default/default`)
+    const [key, hung] = [newKey(), newKey()]
+    const readers = await Promise.all(
+      Array.from({ length: 10 }, async (_, index) => {
+        const response = await ask(line, { key, interval: 20, events: 500 }, `x ${index}`)
+        return response.body!.pipeThrough(new TextDecoderStream()).getReader()
+      }),
+    )
+    for (const reader of readers) expect((await reader.read()).value).toContain('data: ')
+    const waiting = ask(line, { key: hung, hang: 'headers' }, 'x')
+    await seen(target, hung)
+    proxy.aim(portOf(second.url))
+    await first.kill()
+    const incomplete = expect.objectContaining({ name: 'LineError', code: 'incomplete' })
+    await expect(waiting).rejects.toEqual(incomplete)
+    const readOn = async (reader: (typeof readers)[number]) => {
+      while (!(await reader.read()).done);
+    }
+    for (const reader of readers) await expect(readOn(reader)).rejects.toEqual(incomplete)
+    expect(await (await ask(line, {}, 'again')).text()).toBe(await truth(target, {}, 'again'))
+    expect(await ledger(target, key)).toHaveLength(10)
+    expect(await ledger(target, hung)).toHaveLength(1)
+    line.close()
+    await proxy.close()
+    await Promise.all([first.stop(), second.stop()])
   })
 }

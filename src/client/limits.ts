@@ -2,8 +2,10 @@
 export interface Limits {
   /** From opening a socket to its `session.ready`. */
   readonly handshakeMs: number
-  /** Failed handshakes in a row after which waiting requests fail or, with `fallback`, go over HTTP. */
+  /** Failed handshakes in a row after which `connect` gives up or, with `fallback`, HTTP stands in. */
   readonly handshakes: number
+  /** Without `fallback`: how long requests wait for a lost connection to come back, at least. */
+  readonly patienceMs: number
   /** First wait before connecting again; it doubles with each failure, and half of it is left to chance. */
   readonly backoffMs: number
   /** That wait grows no further. */
@@ -20,6 +22,7 @@ export interface Limits {
 export const defaults: Limits = {
   handshakeMs: 5_000,
   handshakes: 3,
+  patienceMs: 10_000,
   backoffMs: 100,
   backoffMaxMs: 10_000,
   httpRetryMs: 60_000,

@@ -15,7 +15,10 @@ export type Fetch = (input: RequestInfo | URL, init?: RequestInit) => Promise<Re
 export interface ConnectOptions {
   /** Gateway token, of characters that a subprotocol may have (RFC 9110, 5.6.2). */
   readonly token?: string
-  /** Plain HTTP while sockets do not get through; default false: requests fail with `unreachable` then. */
+  /**
+   * Plain HTTP after `limits.handshakes` failed tries, until a socket gets through again; what runs by then waits for
+   * that. Default false: requests wait, and fail with `unreachable` after `limits.patienceMs`.
+   */
   readonly fallback?: boolean
   /** Sent with each request that does not name them itself, such as `cf-aig-*` settings. */
   readonly headers?: HeadersInit
@@ -45,6 +48,8 @@ export class Line extends EventTarget {
   readonly #tried = new EventTarget()
   /** Names of requests must not repeat within a session. */
   readonly #prefix = `${Math.random().toString(36).slice(2)}${Date.now().toString(36)}-`
+  /** Lets go of the signal. */
+  readonly #settle: () => void
   #count = 0
   #told: LineState = 'connecting'
 
@@ -70,7 +75,9 @@ export class Line extends EventTarget {
       isPatient: fallback,
     }
     this.#link = new Link(route, () => this.#changed())
-    signal?.addEventListener('abort', () => this.#link.close(signal.reason), { once: true })
+    const abort = () => this.#link.close(signal?.reason)
+    signal?.addEventListener('abort', abort, { once: true })
+    this.#settle = () => signal?.removeEventListener('abort', abort)
   }
 
   /** Each change is a `statechange` event. */
@@ -86,7 +93,7 @@ export class Line extends EventTarget {
   /**
    * `fetch` over the socket, for what is behind `url(provider)`. A body is read whole before it is sent, and must fit
    * into one message with its request: 32 MiB, or what the gateway says; a third less for bytes that are not UTF-8.
-   * Other URLs of the gateway go over HTTP with the token, foreign ones without it.
+   * Redirects are not followed. Other URLs of the gateway go over HTTP with the token, foreign ones without it.
    * @throws LineError, the signal's reason, and what `new Request` throws
    */
   readonly fetch: Fetch = async (input, init) => {
@@ -154,6 +161,7 @@ export class Line extends EventTarget {
     this.#tried.dispatchEvent(new Event('tried'))
     if (this.#told === this.state) return
     this.#told = this.state
+    if (this.state === 'closed') this.#settle()
     this.dispatchEvent(new Event('statechange'))
   }
 

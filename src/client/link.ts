@@ -25,6 +25,7 @@ export class Link {
   readonly #draining = new Set<Session>()
   #session: Session
   #state: LineState = 'connecting'
+  #lostAt = 0
 
   /** `changed` is called at each change of state, and after each failed handshake. @throws what the socket's constructor does */
   constructor(route: Route, changed: () => void) {
@@ -37,12 +38,14 @@ export class Link {
     return this.#state
   }
 
-  /** Sockets have failed too often in a row. */
+  /** Sockets have failed for so often, and for so long, that nothing should wait for one. */
   get isStuck(): boolean {
-    return this.#session.failures >= this.#route.limits.handshakes
+    const { limits, isPatient } = this.#route
+    const isLate = isPatient || Date.now() - this.#lostAt >= limits.patienceMs
+    return isLate && this.#session.failures >= limits.handshakes
   }
 
-  /** Send a run as soon as there is room. Without fallback it fails while no socket gets through. */
+  /** Send a run as soon as there is room; it fails when that takes too long for want of a connection. */
   start(run: Run): void {
     if (this.#state === 'closed') throw this.failure
     if (this.#state === 'http') run.fail(unsent)
@@ -93,6 +96,7 @@ export class Link {
   #enter(state: LineState): void {
     if (this.#state === state) return
     this.#state = state
+    if (state === 'reconnecting') this.#lostAt = Date.now()
     this.#changed()
   }
 

@@ -54,7 +54,7 @@ export class Session implements Carrier {
   get failures(): number {
     return this.#uplink.failures
   }
-  /** Connections in a row of which nothing came. */
+  /** Short connections in a row of which nothing came. */
   get idle(): number {
     return this.#uplink.idle
   }

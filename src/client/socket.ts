@@ -8,6 +8,7 @@ export interface SocketLike {
 
 /** A `message` or `close` event, or another. */
 export interface SocketEvent {
+  readonly type: string
   readonly data?: unknown
   readonly code?: number
 }

@@ -27,7 +27,7 @@ export interface Receiver {
 export class Uplink {
   /** Failed handshakes in a row. */
   failures = 0
-  /** Connections in a row of which nothing came; the wait before the next grows with them. */
+  /** Short connections in a row of which nothing came; the wait before the next grows with them. */
   idle: number
   /** The `session.ready` of this connection, while there is one. */
   current: Ready | undefined
@@ -37,6 +37,7 @@ export class Uplink {
   #wire: Wire | undefined
   /** The one thing waited for: the next try, the end of the handshake, or the next heartbeat. */
   #timer: ReturnType<typeof setTimeout> | undefined
+  #readyAt = 0
   #heardAt = 0
   #sentAt = 0
   #pingedAt = 0
@@ -97,6 +98,7 @@ export class Uplink {
 
   #lose(code: number | undefined): void {
     if (!this.current) this.failures += 1
+    else if (Date.now() - this.#readyAt >= this.#route.limits.backoffMaxMs) this.idle = 0
     this.stop()
     this.#connectLater()
     this.#receiver.lost(code)
@@ -118,7 +120,8 @@ export class Uplink {
     clearTimeout(this.#timer)
     this.failures = 0
     this.#id = ready.session.id
-    this.#sentAt = Date.now()
+    this.#readyAt = Date.now()
+    this.#sentAt = this.#readyAt
     this.current = ready
     this.#beat()
     this.#receiver.ready(ready)

@@ -310,13 +310,26 @@ describe('sockets that do not get through', () => {
     ])
   })
 
-  test('make requests fail with unreachable where HTTP may not stand in', async () => {
-    const line = await kit.open({ limits: { backoffMaxMs: 10 } })
-    kit.gateway.behaviour.refusals = 6
+  test('make requests fail with unreachable after a while where HTTP may not stand in', async () => {
+    const line = await kit.open({ limits: { backoffMaxMs: 10, patienceMs: 100 } })
+    kit.proxy.set({ newcomers: 'refuse' })
     kit.proxy.cut()
     await until(() => line.state === 'reconnecting')
+    const began = Date.now()
     await expect(post(line, '/x')).rejects.toMatchObject({ code: 'unreachable', retryable: true })
+    expect(Date.now() - began).toBeGreaterThan(90)
+    await expect(post(line, '/x')).rejects.toMatchObject({ code: 'unreachable' })
+    kit.proxy.set({ newcomers: 'pass' })
     await until(() => line.state === 'open', 'the socket')
     expect((await post(line, '/x')).status).toBe(200)
+  })
+
+  test('keep requests waiting until then', async () => {
+    const line = await kit.open({ limits: { backoffMaxMs: 10 } })
+    kit.gateway.behaviour.refusals = 10
+    kit.proxy.cut()
+    await until(() => line.state === 'reconnecting')
+    expect((await post(line, '/x')).status).toBe(200)
+    expect(kit.gateway.handshakes).toHaveLength(12)
   })
 })

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
-import { connect, LineError, type SocketConstructor } from '../../src/client/index.ts'
+import { connect, LineError } from '../../src/client/index.ts'
 import type { FakeItem } from './fake-gateway.ts'
 import { coded, drain, events, post, sse, until, useKit } from './line-kit.ts'
 
@@ -28,7 +28,7 @@ describe('connecting', () => {
   })
 
   test('takes another WebSocket', async () => {
-    const line = await kit.open({ WebSocket: WebSocket as unknown as SocketConstructor })
+    const line = await kit.open({ WebSocket })
     expect((await post(line, '/x')).status).toBe(200)
   })
 

@@ -112,7 +112,7 @@ export class Link {
   #replace(session: Session): void {
     if (session !== this.#session) return
     this.#draining.add(session)
-    this.#session = this.#open(session.idle + 1)
+    this.#session = this.#open(Math.max(1, session.idle))
     session.drain()
     this.#update()
   }

@@ -129,7 +129,7 @@ const isUp = (url: string): Promise<boolean> =>
   )
 
 async function stopGroup(child: ChildProcess): Promise<number | null> {
-  if (child.exitCode !== null) return child.exitCode
+  if (child.exitCode !== null || child.signalCode !== null) return child.exitCode
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
   signalGroup(child, 'SIGTERM')
   await Promise.race([ended, sleep(stopMs)])

@@ -19,8 +19,11 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   session: ['runs'],
   runs: [],
   observe: [],
+  client: [],
   shared: [],
 }
+/** Shipped on its own: not even what is shared. */
+const alone = new Set(['client'])
 const shared = new Set(['types', 'errors', 'limits', 'config', 'controls', 'ids', 'streams'])
 
 const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
@@ -53,7 +56,8 @@ function forbidden(pairs: readonly [string, string][]): string[] {
     if (!from.startsWith('src/')) return false
     if (!to.startsWith('src/')) return true
     const [own, other] = [layerOf(from), layerOf(to)]
-    return own !== other && other !== 'shared' && !allowed[own]?.includes(other)
+    const isFree = other === 'shared' && !alone.has(own)
+    return own !== other && !isFree && !allowed[own]?.includes(other)
   })
   return wrong.map((pair) => pair.join(' → '))
 }
@@ -86,6 +90,7 @@ describe('the architecture', () => {
     expect(forbidden(edges)).toEqual([])
     expect(forbidden([['src/session/a.ts', 'src/routes/b.ts']])).toHaveLength(1)
     expect(forbidden([['src/providers/a.ts', 'adapters/node.ts']])).toHaveLength(1)
+    expect(forbidden([['src/client/a.ts', 'src/errors.ts']])).toHaveLength(1)
   })
 
   test('every folder of src is a known layer', () => {
@@ -153,11 +158,11 @@ describe('the documents', () => {
   })
 })
 
-describe('importing the core', () => {
-  test('does nothing: no globals, no timers, no output', () => {
+describe('importing', () => {
+  test.each(['index.ts', 'client/index.ts'])('%s does nothing: no globals, no timers, no output', (file) => {
     const script = `
       const before = new Set(Object.getOwnPropertyNames(globalThis))
-      await import('./src/index.ts')
+      await import('./src/${file}')
       const added = Object.getOwnPropertyNames(globalThis).filter((name) => !before.has(name))
       const held = process.getActiveResourcesInfo().filter((name) => /Timeout|Server|Socket/.test(name))
       console.log(JSON.stringify({ added, held }))`

@@ -9,7 +9,14 @@ import { digestOf } from './digest.ts'
 import { frames, type HeldRun, toFrameError } from './frames.ts'
 import type { Asked, Defaults, Host, SessionInit } from './host.ts'
 import type { Line } from './line.ts'
-import { type Cancel, type ClientRequest, type Resume, type RunWishes, readWishes } from './messages.ts'
+import {
+  type Ack,
+  type Cancel,
+  type ClientRequest,
+  type Resume,
+  type RunWishes,
+  readWishes,
+} from './messages.ts'
 import { Queue } from './queue.ts'
 
 /** How a run is to be read over a connection. */
@@ -41,6 +48,10 @@ export class Requests {
   readonly #host: Host
   readonly #runs = new Map<string, Run>()
   readonly #queue: Queue
+  /** Event ids whose client acks, so that the window holds for every reading of theirs. */
+  readonly #acking = new Set<string>()
+  /** Event ids whose client has consumed all there is. */
+  readonly #consumed = new Set<string>()
 
   /** Those of its session that its home still holds are there from the start. */
   constructor(init: SessionInit, home: Home, host: Host) {
@@ -51,9 +62,10 @@ export class Requests {
     for (const run of home.runsOf(init.id)) this.#runs.set(run.init.eventId, run)
   }
 
-  /** What is held. */
+  /** What is held, and not consumed to its end. */
   list(): HeldRun[] {
-    return [...this.#runs].map(([eventId, run]) => ({
+    const wanted = [...this.#runs].filter(([eventId]) => !this.#consumed.has(eventId))
+    return wanted.map(([eventId, run]) => ({
       eventId,
       runId: run.id,
       seq: run.end - 1,
@@ -63,7 +75,21 @@ export class Requests {
 
   /** It is no longer held. */
   forget(run: Run): void {
-    this.#runs.delete(run.init.eventId)
+    this.#forget(run.init.eventId)
+  }
+
+  #forget(eventId: string): void {
+    this.#runs.delete(eventId)
+    this.#acking.delete(eventId)
+    this.#consumed.delete(eventId)
+  }
+
+  /** The client has consumed a run's events up to `seq`. */
+  ack({ eventId, seq }: Ack, line: Line): void {
+    const run = this.#runs.get(eventId)
+    if (run) this.#acking.add(eventId)
+    if (run?.terminal && seq >= run.end - 1) this.#consumed.add(eventId)
+    line.reading(eventId)?.ack(seq)
   }
 
   /** Stop those that end with their connection. */
@@ -132,11 +158,12 @@ export class Requests {
 
   #tell(run: Run, { line, eventId, raw, from, attached }: Reading): void {
     const reader = run.read(from)
+    if (this.#acking.has(eventId)) reader.ack(from - 1)
     line.begin(eventId, reader)
     const telling = { wire: this.#init.wire, eventId, raw, attached }
     void deliver(line.socket, reader, telling).then(() => {
       line.end(eventId, reader)
-      if (this.#init.wire === 'base') this.#runs.delete(eventId)
+      if (this.#init.wire === 'base') this.#forget(eventId)
     })
   }
 

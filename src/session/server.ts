@@ -133,7 +133,7 @@ export class LiveSession implements Held {
         this.#requests.resume(message, line)
         break
       case 'universal.ack':
-        line.reading(message.eventId)?.ack(message.seq)
+        this.#requests.ack(message, line)
         break
       case 'session.update':
         this.#update(message.headers)

@@ -6,6 +6,7 @@ import { cancelSuite } from './cancel.ts'
 import { clientsSuite } from './clients.ts'
 import { edgeSuite } from './edge.ts'
 import { httpSuite } from './http.ts'
+import { lineSuite } from './line.ts'
 import { runsSuite } from './runs.ts'
 import { socketSuite } from './socket.ts'
 import { universalSuite } from './universal.ts'
@@ -21,6 +22,7 @@ export function gatewaySuites(target: Target | undefined, runtime: RuntimeName):
     describe('edge', () => edgeSuite(target))
     describe('cancel', () => cancelSuite(target))
     describe('runs', () => runsSuite(target))
+    describe('line', () => lineSuite(target))
     describe('clients', () => clientsSuite(target))
   })
 }

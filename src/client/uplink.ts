@@ -1,0 +1,154 @@
+import type { Limits } from './limits.ts'
+import type { ClientFrame, Failed, Ready, RunFrame, ServerFrame } from './messages.ts'
+import { protocol, type SocketConstructor, Wire } from './socket.ts'
+
+/** How to connect. */
+export interface Route {
+  readonly url: string
+  readonly protocols: readonly string[]
+  readonly Socket: SocketConstructor
+  readonly limits: Limits
+  /** After `handshakes` failures tries are spaced by `httpRetryMs`. */
+  readonly isPatient: boolean
+}
+
+/** What an uplink tells. */
+export interface Receiver {
+  /** A connection is there. */
+  ready(ready: Ready): void
+  goaway(): void
+  /** `size` is that of the message, in characters. */
+  frame(frame: RunFrame | Failed, size: number): void
+  /** The connection is gone, or a try has failed; the next is made unless `stop` is called. */
+  lost(code: number | undefined): void
+}
+
+/** One session's connection, made again whenever it is lost. */
+export class Uplink {
+  /** Failed handshakes in a row. */
+  failures = 0
+  /** Short connections in a row of which nothing came; the wait before the next grows with them. */
+  idle: number
+  /** The `session.ready` of this connection, while there is one. */
+  current: Ready | undefined
+  readonly #route: Route
+  readonly #receiver: Receiver
+  #id: string | undefined
+  #wire: Wire | undefined
+  /** The one thing waited for: the next try, the end of the handshake, or the next heartbeat. */
+  #timer: ReturnType<typeof setTimeout> | undefined
+  #readyAt = 0
+  #heardAt = 0
+  #sentAt = 0
+  #pingedAt = 0
+
+  /** Begins to connect, at once if `idle` is 0. @throws what the socket's constructor does */
+  constructor(route: Route, receiver: Receiver, idle: number) {
+    this.#route = route
+    this.#receiver = receiver
+    this.idle = idle
+    if (idle === 0) this.#connect()
+    else this.#connectLater()
+  }
+
+  /** Without a connection nothing is sent. */
+  send(frame: ClientFrame | string): void {
+    if (!this.current) return
+    this.#sentAt = Date.now()
+    this.#wire?.send(typeof frame === 'string' ? frame : JSON.stringify(frame))
+  }
+
+  /** For good. */
+  stop(): void {
+    clearTimeout(this.#timer)
+    this.#wire?.leave()
+    this.#wire = undefined
+    this.current = undefined
+  }
+
+  #connect(): void {
+    const { url, protocols, Socket, limits } = this.#route
+    const target = new URL(url)
+    if (this.#id !== undefined) target.searchParams.set('session', this.#id)
+    const wire = new Wire(new Socket(target.href, [...protocols]), {
+      open: () => {
+        if (wire.protocol !== protocol) this.#lose(undefined)
+      },
+      text: (text) => this.#receive(text),
+      gone: (code) => this.#lose(code),
+    })
+    this.#wire = wire
+    this.#timer = setTimeout(() => this.#lose(undefined), limits.handshakeMs)
+  }
+
+  #connectLater(): void {
+    const { limits, isPatient } = this.#route
+    const isStuck = isPatient && this.failures >= limits.handshakes
+    const waitMs = Math.min(limits.backoffMs * 2 ** this.idle, limits.backoffMaxMs)
+    const between = () => {
+      try {
+        this.#connect()
+      } catch {
+        this.#lose(undefined)
+      }
+    }
+    this.idle += 1
+    this.#timer = setTimeout(between, (isStuck ? limits.httpRetryMs : waitMs) * (0.5 + Math.random() / 2))
+  }
+
+  #lose(code: number | undefined): void {
+    if (!this.current) this.failures += 1
+    else if (Date.now() - this.#readyAt >= this.#route.limits.backoffMaxMs) this.idle = 0
+    this.stop()
+    this.#connectLater()
+    this.#receiver.lost(code)
+  }
+
+  #receive(text: string): void {
+    this.#heardAt = Date.now()
+    const frame = parse(text)
+    if (frame?.type === 'session.ready') this.#begin(frame)
+    else if (!frame || !this.current) this.#lose(undefined)
+    else if (frame.type === 'session.goaway') this.#receiver.goaway()
+    else {
+      this.idle = 0
+      if ('error' in frame || 'metadata' in frame) this.#receiver.frame(frame, text.length)
+    }
+  }
+
+  #begin(ready: Ready): void {
+    clearTimeout(this.#timer)
+    this.failures = 0
+    this.#id = ready.session.id
+    this.#readyAt = Date.now()
+    this.#sentAt = this.#readyAt
+    this.current = ready
+    this.#beat()
+    this.#receiver.ready(ready)
+  }
+
+  /** PROTOCOL.md, "session.ping". A peer that then is silent for as long again has gone without a word. */
+  #beat(): void {
+    const beatMs = this.#route.limits.heartbeatMs || (this.current?.heartbeatSeconds ?? 0) * 1_000
+    if (beatMs === 0) return
+    const now = Date.now()
+    const isAsked = this.#pingedAt > this.#heardAt
+    if (isAsked && now - this.#pingedAt >= beatMs) {
+      this.#lose(undefined)
+      return
+    }
+    if (!isAsked && now - Math.min(this.#heardAt, this.#sentAt) >= beatMs) {
+      this.#pingedAt = now
+      this.send({ type: 'session.ping' })
+    }
+    this.#timer = setTimeout(() => this.#beat(), beatMs / 4)
+  }
+}
+
+function parse(text: string): ServerFrame | undefined {
+  try {
+    return JSON.parse(text) as ServerFrame
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,99 @@
+import { spawn } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import process from 'node:process'
+import { text } from 'node:stream/consumers'
+import { build } from 'esbuild'
+import { expect, inject, test } from 'vitest'
+import type { Places } from './flows-run.ts'
+import { freePort, launch, root } from './launch.ts'
+import { startProxy } from './proxy.ts'
+
+const cutMs = 150
+const commands = {
+  node: 'node',
+  bun: 'bun',
+  deno: 'deno run --quiet --allow-all --no-check',
+} as const
+
+/** Run the flows as a program; what failed. */
+async function runMain(command: string, { gateway, cut, upstream }: Places): Promise<unknown> {
+  const PATH = `${join(root, 'node_modules/.bin')}:${process.env.PATH}`
+  const child = spawn('sh', ['-c', `exec ${command} test/flows-main.ts ${gateway} ${cut} ${upstream}`], {
+    cwd: root,
+    env: { ...process.env, PATH },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  return JSON.parse(await text(child.stdout)) as unknown
+}
+
+/** Run the flows inside workerd; what failed. */
+async function runWorker(places: Places): Promise<unknown> {
+  const folder = await mkdtemp(join(tmpdir(), 'trunkline-client-'))
+  const port = await freePort()
+  await build({
+    entryPoints: [join(root, 'test/flows-worker.ts')],
+    outfile: join(folder, 'worker.mjs'),
+    bundle: true,
+    format: 'esm',
+    platform: 'node',
+    mainFields: ['module', 'main'],
+    conditions: ['worker', 'browser'],
+    logLevel: 'error',
+  })
+  await writeFile(
+    join(folder, 'config.capnp'),
+    `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [
+    (name = "main", worker = (
+      modules = [(name = "worker.mjs", esModule = embed "worker.mjs")],
+      compatibilityDate = "2026-10-23",
+      globalOutbound = "internet")),
+    (name = "internet", network = (allow = ["public", "private", "local"])),
+  ],
+  sockets = [(name = "http", address = "127.0.0.1:${port}", http = (), service = "main")]
+);
+`,
+  )
+  const url = `http://127.0.0.1:${port}`
+  const worker = await launch(`workerd serve ${join(folder, 'config.capnp')}`, url, '/', {})
+  const failures = await (await fetch(`${url}/run?${new URLSearchParams({ ...places })}`)).json()
+  await worker.stop()
+  await rm(folder, { recursive: true, force: true })
+  return failures
+}
+
+/** Which gateway is behind the client makes no difference here; the suites see to that. */
+async function withPlaces(run: (places: Places) => Promise<unknown>): Promise<void> {
+  const [target] = Object.values(inject('targets'))
+  const proxy = await startProxy(Number(new URL(target!.url).port))
+  const timer = setInterval(() => proxy.cut(), cutMs)
+  const path = '/v1/default/default'
+  const cut = `ws://127.0.0.1:${proxy.port}${path}`
+  const failures = await run({ gateway: target!.ws + path, cut, upstream: target!.upstream })
+  clearInterval(timer)
+  const { total } = proxy
+  await proxy.close()
+  expect(failures).toEqual({})
+  expect(total).toBeGreaterThan(2)
+}
+
+for (const [name, command] of Object.entries(commands)) {
+  test(
+    `the client in ${name}: every SDK's flows, and streams over a line that is cut`,
+    {
+      timeout: 60_000,
+    },
+    () => withPlaces((places) => runMain(command, places)),
+  )
+}
+
+test(
+  "the client in workerd: every SDK's flows, and streams over a line that is cut",
+  {
+    timeout: 60_000,
+  },
+  () => withPlaces(runWorker),
+)

@@ -1,0 +1,191 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { connect, type Line } from '../../src/client/index.ts'
+import { at, chat, ended, ledger, newKey, now, post, seen, upstream } from '../client.ts'
+import { configFor, env, tokens } from '../config.ts'
+import { flows } from '../flows.ts'
+import { startGateway } from '../launch.ts'
+import { startProxy } from '../proxy.ts'
+import type { Target } from '../target.ts'
+import type { Control } from '../upstream/control.ts'
+
+const cancelMs = 100
+const path = 'chat/completions'
+const cutMs = 300
+const streams = 1_000
+
+const ask = (line: Line, control: Control, text: string, init: RequestInit = {}): Promise<Response> =>
+  line.fetch(`${line.url('openai')}/${path}`, {
+    method: 'POST',
+    body: JSON.stringify(chat(text, { stream: true })),
+    headers: { 'content-type': 'application/json', ...upstream(control) },
+    ...init,
+  })
+
+/** What the emulator itself answers, byte for byte. */
+const truth = async (target: Target, control: Control, text: string): Promise<string> =>
+  (await post(`${target.upstream}/openai/${path}`, chat(text, { stream: true }), upstream(control))).text()
+
+/** The client, `trunkline/client`, against a gateway. */
+export function lineSuite(target: Target): void {
+  describe('SDKs through line.fetch', () => sdkSuite(target))
+  fetchSuite(target)
+  cutSuite(target)
+  killSuite(target)
+}
+
+function sdkSuite(target: Target): void {
+  let line: Line
+  beforeAll(async () => {
+    line = await connect(at(target))
+  })
+  afterAll(() => line.close())
+  for (const { name, run } of flows) {
+    test(name, () =>
+      run({ url: (slug) => line.url(slug), fetch: line.fetch, upstream: target.upstream, newKey }),
+    )
+  }
+}
+
+function fetchSuite(target: Target): void {
+  test('line.fetch answers as plain fetch does: status, headers, bytes', async () => {
+    const line = await connect(at(target, '', 'locked'), { token: tokens.locked })
+    const cases: [path: string, init: RequestInit][] = [
+      [
+        'chat/completions',
+        { method: 'POST', body: JSON.stringify(chat('hé')), headers: upstream({ pretty: true }) },
+      ],
+      ['x', { headers: upstream({ bytes: 200_000 }) }],
+      ['x', { headers: upstream({ text: 'plain', status: 404, headers: { 'x-a': 'b' } }) }],
+      ['x', { headers: upstream({ redirect: '/elsewhere' }), redirect: 'manual' }],
+      ['chat/completions', { method: 'POST', body: JSON.stringify(chat('x', { stream: true })) }],
+      ['models', {}],
+    ]
+    for (const [rest, init] of cases) {
+      const url = `${line.url('openai')}/${rest}`
+      const headers = { 'content-type': 'application/json', ...(init.headers as Record<string, string>) }
+      const plain = await fetch(url, {
+        ...init,
+        headers: { ...headers, 'cf-aig-authorization': tokens.locked },
+      })
+      const response = await line.fetch(url, { ...init, headers })
+      expect(response.status).toBe(plain.status)
+      expect(new Uint8Array(await response.arrayBuffer())).toEqual(new Uint8Array(await plain.arrayBuffer()))
+      // A body without a type gets one from some HTTP servers.
+      for (const name of [...(plain.status === 302 ? [] : ['content-type']), 'x-a', 'location'])
+        expect(response.headers.get(name)).toBe(plain.headers.get(name))
+    }
+    line.close()
+  })
+
+  test('line.fetch carries bodies of any bytes', async () => {
+    const line = await connect(at(target))
+    const key = newKey()
+    const body = Uint8Array.from({ length: 1_000_000 }, (_, index) => index * 31)
+    const headers = upstream({ key })
+    await (await line.fetch(`${line.url('openai')}/x`, { method: 'PUT', body, headers })).text()
+    const [entry] = await ledger(target, key)
+    const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', body))
+    expect([entry?.method, entry?.bodySha256]).toEqual(['PUT', Buffer.from(hash).toString('hex')])
+    line.close()
+  })
+
+  test('an aborted line.fetch closes the provider’s connection within 100 ms', async () => {
+    const line = await connect(at(target))
+    for (const control of [{ interval: 20, events: 1_000 }, { hang: 'headers' }] as const) {
+      const [key, controller] = [newKey(), new AbortController()]
+      const asked = ask(line, { ...control, key }, 'x', { signal: controller.signal }).then((r) => r.text())
+      asked.catch(() => undefined)
+      await seen(target, key)
+      await new Promise((wake) => setTimeout(wake, 50))
+      const left = now()
+      controller.abort()
+      const entry = await ended(target, key)
+      expect(entry?.how).toBe('client_closed')
+      expect(entry!.closedAt! - left).toBeLessThanOrEqual(cancelMs)
+      await expect(asked).rejects.toMatchObject({ name: 'AbortError' })
+    }
+    line.close()
+  })
+
+  test('line.stream ends with an error where the provider broke off', async () => {
+    const line = await connect(at(target))
+    const types: string[] = []
+    const reading = (async () => {
+      const query = chat('a b c d', { stream: true })
+      const headers = upstream({ cut: 3 })
+      for await (const frame of line.stream({ provider: 'openai', endpoint: path, headers, query }))
+        types.push(frame.type)
+    })()
+    await expect(reading).rejects.toMatchObject({ name: 'LineError', code: 'incomplete' })
+    expect([types[0], types.at(-1)]).toEqual(['universal.created', 'universal.done'])
+    line.close()
+  })
+}
+
+function cutSuite(target: Target): void {
+  test('1,000 streams over one line that is cut every 300 ms arrive whole, each asked for once', {
+    timeout: 120_000,
+  }, async () => {
+    const proxy = await startProxy(portOf(target.url))
+    const line = await connect(`ws://127.0.0.1:${proxy.port}/v1/default/default`)
+    const timer = setInterval(() => proxy.cut({ how: Math.random() < 0.5 ? 'rst' : 'fin' }), cutMs)
+    const key = newKey()
+    const texts = Array.from({ length: streams }, (_, index) => `stream ${index} é`)
+    const control = { events: 50, comments: true }
+    const got = await Promise.all(
+      texts.map(async (text) => (await ask(line, { ...control, interval: 10, key }, text)).text()),
+    )
+    clearInterval(timer)
+    const connections = proxy.total
+    line.close()
+    await proxy.close()
+    expect(connections).toBeGreaterThan(5)
+    const entries = await ledger(target, key)
+    expect(entries).toHaveLength(streams)
+    expect(new Set(entries.map(({ bodySha256 }) => bodySha256)).size).toBe(streams)
+    expect(entries.filter(({ how }) => how !== 'finished')).toEqual([])
+    for (const [index, text] of texts.entries()) {
+      const expected = await truth(target, control, text)
+      expect(got[index] === expected, `stream ${index}: ${got[index]?.length} of ${expected.length}`).toBe(
+        true,
+      )
+    }
+  })
+}
+
+const portOf = (url: string): number => Number(new URL(url).port)
+
+function killSuite(target: Target): void {
+  test('streams of a gateway that is killed end incomplete, and none is asked for again', {
+    timeout: 60_000,
+  }, async () => {
+    const start = () => startGateway(target.runtime, configFor(target.upstream), env)
+    const [first, second] = await Promise.all([start(), start()])
+    const proxy = await startProxy(portOf(first.url))
+    const line = await connect(`ws://127.0.0.1:${proxy.port}/v1/default/default`)
+    const [key, hung] = [newKey(), newKey()]
+    const readers = await Promise.all(
+      Array.from({ length: 10 }, async (_, index) => {
+        const response = await ask(line, { key, interval: 20, events: 500 }, `x ${index}`)
+        return response.body!.pipeThrough(new TextDecoderStream()).getReader()
+      }),
+    )
+    for (const reader of readers) expect((await reader.read()).value).toContain('data: ')
+    const waiting = ask(line, { key: hung, hang: 'headers' }, 'x')
+    await seen(target, hung)
+    proxy.aim(portOf(second.url))
+    await first.kill()
+    const incomplete = expect.objectContaining({ name: 'LineError', code: 'incomplete' })
+    await expect(waiting).rejects.toEqual(incomplete)
+    const readOn = async (reader: (typeof readers)[number]) => {
+      while (!(await reader.read()).done);
+    }
+    for (const reader of readers) await expect(readOn(reader)).rejects.toEqual(incomplete)
+    expect(await (await ask(line, {}, 'again')).text()).toBe(await truth(target, {}, 'again'))
+    expect(await ledger(target, key)).toHaveLength(10)
+    expect(await ledger(target, hung)).toHaveLength(1)
+    line.close()
+    await proxy.close()
+    await Promise.all([first.stop(), second.stop()])
+  })
+}

@@ -1,0 +1,335 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { describe, expect, test } from 'vitest'
+import { firstOf } from './fake-gateway.ts'
+import { coded, drain, events, post, sse, until, useKit, watch } from './line-kit.ts'
+
+const kit = useKit()
+const query = { provider: 'a', endpoint: 'b', query: 1 }
+/** A stream of 50 events, 2 ms apart. */
+const slowly = () => ({ headers: sse, events: events(50), intervalMs: 2 })
+const whole = events(50).join('')
+
+describe('a connection that is cut', () => {
+  test.each(['rst', 'fin'] as const)('is made again, and streams go on where they were (%s)', async (how) => {
+    kit.gateway.behaviour.answer = slowly
+    const line = await kit.open({ token: 'tk' })
+    const states = watch(line)
+    const response = await post(line, '/x')
+    const read = drain(response)
+    await sleep(30)
+    kit.proxy.cut({ how })
+    expect(await read).toEqual({ text: whole, error: undefined })
+    expect(states).toEqual(['reconnecting', 'open'])
+    expect(kit.gateway.handshakes[1]).toEqual({
+      protocols: 'trunkline.v1, cf-aig-authorization.tk',
+      url: '/v1/default/default?session=s0',
+    })
+    expect(kit.gateway.of('universal.resume')[0]?.from).toBeGreaterThan(0)
+    expect(kit.gateway.calls).toHaveLength(1)
+  })
+
+  test('again and again leaves 300 streams whole, each asked for once', async () => {
+    kit.gateway.behaviour.answer = (item) => ({ ...slowly(), events: events(50, item.endpoint) })
+    const line = await kit.open({ limits: { backoffMs: 2, backoffMaxMs: 10 } })
+    const timer = setInterval(() => kit.proxy.cut({ how: Math.random() < 0.5 ? 'rst' : 'fin' }), 40)
+    const streams = Array.from({ length: 300 }, async (_, index) => {
+      expect(await drain(await post(line, `/${index}`))).toEqual({
+        text: events(50, String(index)).join(''),
+        error: undefined,
+      })
+    })
+    await Promise.all(streams)
+    clearInterval(timer)
+    expect(kit.proxy.total).toBeGreaterThan(10)
+    expect(new Set(kit.gateway.calls).size).toBe(300)
+    expect(kit.gateway.calls).toHaveLength(300)
+  })
+
+  test('before a create has come through sends it again', async () => {
+    kit.gateway.behaviour.cutAtCreate.before = 2
+    const line = await kit.open()
+    expect((await post(line, '/x')).status).toBe(200)
+    expect(kit.gateway.of('universal.create')).toHaveLength(3)
+    expect(kit.gateway.calls).toHaveLength(1)
+  })
+
+  test('before a create was confirmed takes the run up', async () => {
+    kit.gateway.behaviour.cutAtCreate.after = 1
+    kit.gateway.behaviour.answer = () => ({ ...slowly(), delayMs: 50 })
+    expect(await drain(await post(await kit.open(), '/x'))).toEqual({ text: whole, error: undefined })
+    expect(kit.gateway.of('universal.create')).toHaveLength(1)
+    expect(kit.gateway.of('universal.resume')).toMatchObject([{ from: 0 }])
+  })
+
+  test('leaves requests waiting, which then go out', async () => {
+    kit.proxy.set({ newcomers: 'pass' })
+    const line = await kit.open({ limits: { backoffMs: 40, backoffMaxMs: 40 } })
+    kit.proxy.cut()
+    await until(() => line.state === 'reconnecting')
+    expect((await post(line, '/x')).status).toBe(200)
+    expect(line.state).toBe('open')
+  })
+
+  test('adds no window to what a reader that stands still has been sent', async () => {
+    kit.gateway.behaviour.windowBytes = 2_000
+    kit.gateway.behaviour.answer = () => ({ headers: sse, events: events(200, 'x'.repeat(80)) })
+    const line = await kit.open()
+    const response = await post(line, '/x')
+    for (let round = 1; round <= 3; round++) {
+      await sleep(20)
+      kit.proxy.cut()
+      await until(() => kit.gateway.of('universal.resume').length === round, 'the resume')
+    }
+    expect(kit.gateway.of('universal.resume').map(({ from }) => from)).toEqual([0, 0, 0])
+    expect((await drain(response)).text).toBe(events(200, 'x'.repeat(80)).join(''))
+  })
+
+  test('takes a cancel along that was lost with it', async () => {
+    kit.gateway.behaviour.answer = () => ({ headers: sse, events: events(2), hangs: true })
+    const line = await kit.open()
+    const controller = new AbortController()
+    await post(line, '/x', '{}', { signal: controller.signal })
+    kit.proxy.freeze()
+    controller.abort()
+    await sleep(20)
+    expect(kit.gateway.of('universal.cancel')).toHaveLength(0)
+    kit.proxy.cut()
+    await until(() => kit.gateway.of('universal.cancel').length === 1, 'the cancel')
+  })
+
+  test('is not the end for frames that are not JSON', async () => {
+    kit.gateway.behaviour.answer = slowly
+    const line = await kit.open()
+    const read = drain(await post(line, '/x'))
+    kit.gateway.say('{oops')
+    expect(await read).toEqual({ text: whole, error: undefined })
+    expect(kit.gateway.handshakes).toHaveLength(2)
+  })
+})
+
+describe('a session that is lost', () => {
+  test('breaks off what was sent, sends none of it again, and sends what was not', async () => {
+    kit.gateway.behaviour.inFlight = 2
+    kit.gateway.behaviour.answer = ({ endpoint }) =>
+      endpoint === 'begun' ? slowly() : { delayMs: endpoint === 'asked' ? 10_000 : 0, events: ['x'] }
+    const line = await kit.open()
+    const begun = await post(line, '/begun')
+    const reader = begun.body!.getReader()
+    await reader.read()
+    const asked = post(line, '/asked')
+    const waiting = post(line, '/waiting')
+    await until(() => kit.gateway.calls.length === 2)
+    kit.gateway.forget()
+    kit.proxy.cut()
+    await expect(asked).rejects.toEqual(coded('incomplete'))
+    const failing = (async () => {
+      for (;;) if ((await reader.read()).done) return
+    })()
+    await expect(failing).rejects.toEqual(coded('incomplete'))
+    expect(await (await waiting).text()).toBe('x')
+    expect(kit.gateway.of('universal.create').map((message) => firstOf(message)?.endpoint)).toEqual([
+      'begun',
+      'asked',
+      'waiting',
+    ])
+  })
+
+  test('is presumed so for a create that may have ended and been dropped since', async () => {
+    kit.gateway.behaviour.detachSeconds = 0
+    kit.gateway.behaviour.cutAtCreate.before = 1
+    await expect(post(await kit.open(), '/x')).rejects.toEqual(coded('incomplete'))
+    expect(kit.gateway.of('universal.create')).toHaveLength(1)
+  })
+
+  test('is so once the gateway has been away for longer than it keeps anything', async () => {
+    kit.gateway.behaviour.detachSeconds = 0.1
+    kit.gateway.behaviour.answer = () => ({ headers: sse, events: events(2), hangs: true })
+    const response = await post(await kit.open(), '/x')
+    kit.proxy.set({ newcomers: 'refuse' })
+    kit.proxy.cut()
+    expect((await drain(response)).error).toEqual(coded('incomplete'))
+  })
+
+  test('for a message too large for something on the way fails that, and does not go round in circles', async () => {
+    kit.gateway.behaviour.answer = () => ({ delayMs: 10_000 })
+    const line = await kit.open()
+    const asked = post(line, '/x')
+    await until(() => kit.gateway.calls.length === 1)
+    kit.gateway.closeWith(1009)
+    await expect(asked).rejects.toEqual(coded('too_large'))
+    kit.gateway.behaviour.answer = () => ({ events: ['x'] })
+    expect(await (await post(line, '/y')).text()).toBe('x')
+  })
+})
+
+describe('a connection that is dead without a word', () => {
+  test('is noticed within two heartbeats and a half, and left', async () => {
+    kit.gateway.behaviour.answer = () => ({ headers: sse, events: events(20), intervalMs: 20 })
+    const line = await kit.open({ limits: { heartbeatMs: 60 } })
+    const read = drain(await post(line, '/x'))
+    const states = watch(line)
+    await sleep(50)
+    kit.proxy.freeze()
+    const frozen = Date.now()
+    await until(() => states.includes('reconnecting'), 'the notice')
+    expect(Date.now() - frozen).toBeLessThan(60 * 2.5 + 150)
+    expect(await read).toEqual({ text: events(20).join(''), error: undefined })
+    expect(kit.gateway.calls).toHaveLength(1)
+  })
+
+  test('is told from one that is quiet by pings', async () => {
+    const line = await kit.open({ limits: { heartbeatMs: 20 } })
+    const states = watch(line)
+    await sleep(200)
+    expect(states).toEqual([])
+    expect(kit.gateway.of('session.ping').length).toBeGreaterThan(4)
+    kit.gateway.behaviour.isMute = true
+    await until(() => states.includes('reconnecting'), 'the notice')
+  })
+
+  test("keeps the gateway's own rhythm where it is told no other", async () => {
+    kit.gateway.behaviour.heartbeatSeconds = 0.02
+    await kit.open()
+    await until(() => kit.gateway.of('session.ping').length > 2, 'the pings')
+  })
+})
+
+describe('a gateway that goes away', () => {
+  test('finishes what runs, while new requests go to a new session', async () => {
+    kit.gateway.behaviour.answer = slowly
+    const line = await kit.open()
+    const old = await post(line, '/old')
+    kit.gateway.say({ type: 'session.goaway', reason: 'shutdown', deadlineMs: 20_000 })
+    const [fresh, before] = await Promise.all([post(line, '/new'), drain(old)])
+    expect(before).toEqual({ text: whole, error: undefined })
+    expect(await drain(fresh)).toEqual({ text: whole, error: undefined })
+    expect(kit.gateway.handshakes.map(({ url }) => url)).toEqual([
+      '/v1/default/default',
+      '/v1/default/default',
+    ])
+    await until(() => kit.proxy.open === 1, 'the end of the old connection')
+    expect(line.state).toBe('open')
+  })
+
+  test('takes up what runs after a cut, too', async () => {
+    kit.gateway.behaviour.answer = slowly
+    const line = await kit.open()
+    const old = drain(await post(line, '/old'))
+    kit.gateway.say({ type: 'session.goaway', reason: 'shutdown', deadlineMs: 20_000 })
+    await until(() => line.state === 'open' && kit.gateway.handshakes.length === 2, 'the new session')
+    kit.proxy.cut()
+    expect(await old).toEqual({ text: whole, error: undefined })
+    expect(kit.gateway.calls).toHaveLength(1)
+  })
+
+  test('and refuses a create has it sent to the next', async () => {
+    kit.gateway.behaviour.answer = ({ eventId }) => {
+      const isFirst = kit.gateway.calls[0] === eventId
+      const error = { code: 'draining', message: 'stops', retryable: true }
+      if (isFirst) kit.gateway.say({ type: 'universal.error', metadata: { eventId }, error })
+      return isFirst ? { delayMs: 10_000 } : { events: ['x'] }
+    }
+    const line = await kit.open()
+    const asked = post(line, '/x')
+    await until(() => kit.gateway.handshakes.length === 2, 'the new session')
+    kit.gateway.calls.length = 0
+    kit.gateway.calls.push('none')
+    expect(await (await asked).text()).toBe('x')
+  })
+
+  test('over and over is asked less and less often', async () => {
+    const line = await kit.open({ limits: { backoffMs: 20, backoffMaxMs: 10_000 } })
+    const began = Date.now()
+    const timer = setInterval(
+      () => kit.gateway.say({ type: 'session.goaway', reason: 'shutdown', deadlineMs: 0 }),
+      1,
+    )
+    await until(() => kit.gateway.handshakes.length === 5, 'the fifth session')
+    clearInterval(timer)
+    expect(Date.now() - began).toBeGreaterThan((40 + 80 + 160 + 320) / 2 - 20)
+    line.close()
+  })
+})
+
+describe('sockets that do not get through', () => {
+  const limits = { httpRetryMs: 50 }
+
+  test('are stood in for by HTTP when asked, until they do', async () => {
+    kit.gateway.behaviour.refusals = 4
+    const line = await kit.open({ fallback: true, token: 'tk', headers: { 'x-own': 'line' }, limits })
+    expect([line.state, kit.gateway.handshakes.length]).toEqual(['http', 3])
+    const response = await post(line, '/x?a=b', '{"b":1}')
+    expect(await response.json()).toEqual({
+      via: 'http',
+      method: 'POST',
+      url: '/v1/default/default/openai/x?a=b',
+    })
+    expect(kit.gateway.requests).toMatchObject([
+      { body: '{"b":1}', headers: { 'cf-aig-authorization': 'Bearer tk', 'x-own': 'line' } },
+    ])
+    await until(() => line.state === 'open', 'the socket')
+    await (await post(line, '/x')).text()
+    expect(kit.gateway.requests).toHaveLength(1)
+  })
+
+  test('send what waits over HTTP, and keep what runs for the socket', async () => {
+    kit.gateway.behaviour.answer = slowly
+    const line = await kit.open({ fallback: true, limits })
+    const running = drain(await post(line, '/running'))
+    kit.gateway.behaviour.refusals = 3
+    kit.proxy.cut()
+    await until(() => line.state === 'reconnecting')
+    expect(await (await post(line, '/x', 'body')).json()).toMatchObject({ via: 'http' })
+    expect(kit.gateway.requests[0]?.body).toBe('body')
+    expect(await running).toEqual({ text: whole, error: undefined })
+    expect(line.state).toBe('open')
+  })
+
+  test("speak the socket's words over HTTP", async () => {
+    kit.gateway.behaviour.refusals = 100
+    const line = await kit.open({ fallback: true })
+    const said: unknown[] = []
+    for await (const frame of line.stream({ ...query, endpoint: 'stream', eventId: 'e' })) said.push(frame)
+    const metadata = { eventId: 'e', status: 200, contentType: 'text/event-stream', step: '0' }
+    expect(said).toEqual([
+      { type: 'universal.created', metadata },
+      { type: 'universal.stream', metadata: { eventId: 'e', seq: 1 }, response: { a: 1 } },
+      { type: 'universal.stream', metadata: { eventId: 'e', seq: 2 }, event: 'b', response: 2 },
+      { type: 'universal.done', metadata: { ...metadata, seq: 3, outcome: 'completed' } },
+    ])
+    expect(kit.gateway.requests[0]).toMatchObject({ method: 'POST', url: '/v1/default/default' })
+    const raw: string[] = []
+    for await (const frame of line.stream({ provider: 'a', endpoint: 'stream', raw: true, body: 'b' }))
+      if (frame.type === 'universal.stream') raw.push(frame.data ?? '')
+    expect(raw).toEqual([': hello\n\n', 'data: {"a":1}\r\n\r\n', 'event: b\ndata: 2\n\n', 'data: [DONE]\n\n'])
+    const single: unknown[] = []
+    for await (const frame of line.stream(query)) single.push(frame)
+    expect(single).toMatchObject([
+      { response: { via: 'http' } },
+      { metadata: { outcome: 'completed', seq: -1 } },
+    ])
+  })
+
+  test('make requests fail with unreachable after a while where HTTP may not stand in', async () => {
+    const line = await kit.open({ limits: { backoffMaxMs: 10, patienceMs: 100 } })
+    kit.proxy.set({ newcomers: 'refuse' })
+    kit.proxy.cut()
+    await until(() => line.state === 'reconnecting')
+    const began = Date.now()
+    await expect(post(line, '/x')).rejects.toMatchObject({ code: 'unreachable', retryable: true })
+    expect(Date.now() - began).toBeGreaterThan(90)
+    await expect(post(line, '/x')).rejects.toMatchObject({ code: 'unreachable' })
+    kit.proxy.set({ newcomers: 'pass' })
+    await until(() => line.state === 'open', 'the socket')
+    expect((await post(line, '/x')).status).toBe(200)
+  })
+
+  test('keep requests waiting until then', async () => {
+    const line = await kit.open({ limits: { backoffMaxMs: 10 } })
+    kit.gateway.behaviour.refusals = 10
+    kit.proxy.cut()
+    await until(() => line.state === 'reconnecting')
+    expect((await post(line, '/x')).status).toBe(200)
+    expect(kit.gateway.handshakes).toHaveLength(12)
+  })
+})

@@ -7,6 +7,7 @@ import { clientsSuite } from './clients.ts'
 import { edgeSuite } from './edge.ts'
 import { httpSuite } from './http.ts'
 import { lineSuite } from './line.ts'
+import { propertySuite } from './property.ts'
 import { runsSuite } from './runs.ts'
 import { socketSuite } from './socket.ts'
 import { universalSuite } from './universal.ts'
@@ -22,6 +23,7 @@ export function gatewaySuites(target: Target | undefined, runtime: RuntimeName):
     describe('edge', () => edgeSuite(target))
     describe('cancel', () => cancelSuite(target))
     describe('runs', () => runsSuite(target))
+    describe('whatever happens', () => propertySuite(target))
     describe('line', () => lineSuite(target))
     describe('clients', () => clientsSuite(target))
   })

@@ -46,6 +46,8 @@ export interface Control {
   redirect?: string
   /** Indent a single JSON answer. */
   pretty?: boolean
+  /** Streams in writes of n bytes, whatever they cut through. */
+  slice?: number
   /** Streams without `[DONE]`. */
   noDone?: boolean
 }

@@ -97,13 +97,23 @@ async function sendPieces(
     if (control.interval && entry.eventsSent > 0) await sleep(control.interval, undefined, { signal: left })
     const how = dueBreak()
     if (how) return breakOff(exchange, how, piece)
-    const goOn = response.write(piece)
+    let goOn = true
+    for (const slice of slices(piece, control.slice)) {
+      goOn = response.write(slice)
+      if (control.slice) await sleep(0, undefined, { signal: left }) // or they would leave together
+    }
     entry.eventsSent += 1
     if (!goOn) await once(response, 'drain', { signal: left })
   }
   const how = dueBreak()
   if (how) return breakOff(exchange, how, last)
   response.end(last)
+}
+
+function* slices(piece: string | Uint8Array, size: number | undefined): Generator<string | Uint8Array> {
+  if (!size) return yield piece
+  const bytes = Buffer.from(piece)
+  for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size)
 }
 
 function sendHead({ response, entry, control }: Exchange, status: number, headers: Headers): void {

@@ -5,6 +5,7 @@ import { authSuite } from './auth.ts'
 import { cancelSuite } from './cancel.ts'
 import { clientsSuite } from './clients.ts'
 import { edgeSuite } from './edge.ts'
+import { fairnessSuite } from './fairness.ts'
 import { httpSuite } from './http.ts'
 import { lineSuite } from './line.ts'
 import { propertySuite } from './property.ts'
@@ -23,6 +24,7 @@ export function gatewaySuites(target: Target | undefined, runtime: RuntimeName):
     describe('edge', () => edgeSuite(target))
     describe('cancel', () => cancelSuite(target))
     describe('runs', () => runsSuite(target))
+    describe('fairness', () => fairnessSuite(target))
     describe('whatever happens', () => propertySuite(target))
     describe('line', () => lineSuite(target))
     describe('clients', () => clientsSuite(target))

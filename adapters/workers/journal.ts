@@ -8,6 +8,7 @@ const flushMs = 200
 interface RunRow {
   readonly id: string
   readonly init: string
+  readonly first: number
   readonly digest: string | null
   readonly head: string | null
   readonly terminal: string | null
@@ -18,6 +19,9 @@ interface EventRow {
   readonly seq: number
   readonly bytes: ArrayBuffer
 }
+
+/** SQLite of a Durable Object takes no larger value. */
+const rowBytesMax = 2_000_000
 
 /** A session and its runs in the SQLite of its Durable Object. What was written outlives an eviction. */
 export class SqlJournal implements Journal {
@@ -39,7 +43,7 @@ export class SqlJournal implements Journal {
     this.#isMade = true
     this.#sql.exec('CREATE TABLE IF NOT EXISTS session (id INTEGER PRIMARY KEY, start TEXT NOT NULL)')
     this.#sql.exec(
-      'CREATE TABLE IF NOT EXISTS runs (id TEXT PRIMARY KEY, init TEXT NOT NULL, digest TEXT, head TEXT, terminal TEXT, ended_at INTEGER)',
+      'CREATE TABLE IF NOT EXISTS runs (id TEXT PRIMARY KEY, init TEXT NOT NULL, first INTEGER NOT NULL DEFAULT 0, digest TEXT, head TEXT, terminal TEXT, ended_at INTEGER)',
     )
     this.#sql.exec(
       'CREATE TABLE IF NOT EXISTS events (run TEXT NOT NULL, seq INTEGER NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (run, seq)) WITHOUT ROWID',
@@ -74,7 +78,7 @@ export class SqlJournal implements Journal {
     return this.#sql.exec(query, table).toArray().length > 0
   }
 
-  #read({ id, init, digest, head, terminal, ended_at }: RunRow): RunRecord {
+  #read({ id, init, first, digest, head, terminal, ended_at }: RunRow): RunRecord {
     const query = 'SELECT seq, bytes FROM events WHERE run = ? ORDER BY seq'
     const rows = this.#sql.exec<EventRow>(query, id).toArray()
     return {
@@ -85,7 +89,7 @@ export class SqlJournal implements Journal {
       ...(head && { head: JSON.parse(head) as Head }),
       ...(terminal && { terminal: JSON.parse(terminal) as Terminal }),
       ...(ended_at !== null && { endedAt: ended_at }),
-      first: rows[0]?.seq ?? 0,
+      first: rows[0]?.seq ?? first,
       events: rows.map((row) => new Uint8Array(row.bytes)),
     }
   }
@@ -103,6 +107,11 @@ export class SqlJournal implements Journal {
   }
 
   append(run: Run, seq: number, bytes: Uint8Array): void {
+    // Too large to be kept: what lies before it can be no beginning of what comes after.
+    if (bytes.byteLength > rowBytesMax) {
+      this.#cut(run, seq)
+      return
+    }
     const pending = this.#pending.get(run.id) ?? { bytes: 0, events: [] }
     this.#pending.set(run.id, pending)
     pending.events.push({ seq, bytes })
@@ -127,6 +136,12 @@ export class SqlJournal implements Journal {
   forget(): void {
     this.#isMade = false
     this.#pending.clear()
+  }
+
+  #cut(run: Run, seq: number): void {
+    this.#pending.delete(run.id)
+    this.#sql.exec('DELETE FROM events WHERE run = ?', run.id)
+    this.#sql.exec('UPDATE runs SET first = ? WHERE id = ?', seq + 1, run.id)
   }
 
   #flushAll(): void {

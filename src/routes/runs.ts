@@ -2,7 +2,8 @@ import { GatewayError } from '../errors.ts'
 import { newId } from '../ids.ts'
 import type { RunQuery } from '../runs/elsewhere.ts'
 import type { Home } from '../runs/home.ts'
-import type { Owner, Reader, Run } from '../runs/run.ts'
+import type { Reader, Run } from '../runs/run.ts'
+import type { Owner } from '../runs/terms.ts'
 import type { Call } from '../types.ts'
 import { takeToken, toPrincipal } from './authenticate.ts'
 import type { Asking, Room } from './context.ts'
@@ -109,8 +110,14 @@ async function toResponse(reader: Reader, own: Readonly<Record<string, string>>)
     const value = head?.metadata[field]
     if (value !== undefined) headers.set(header, String(value))
   }
-  return new Response(toBody(reader), { status: head?.status ?? 200, headers })
+  const status = head?.status ?? 200
+  const isEmpty = bodiless.has(status)
+  if (isEmpty) reader.close()
+  return new Response(isEmpty ? null : toBody(reader), { status, headers })
 }
+
+/** Statuses whose responses have no body (Fetch standard, "null body status"). */
+const bodiless = new Set([101, 103, 204, 205, 304])
 
 const fromMetadata = [
   [responseHeaders.step, 'step'],

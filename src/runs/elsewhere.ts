@@ -1,7 +1,8 @@
 import { GatewayError } from '../errors.ts'
 import { newId } from '../ids.ts'
 import { copyInto } from './pump.ts'
-import { type Head, type Owner, Run, type Terminal } from './run.ts'
+import { Run } from './run.ts'
+import type { Head, Owner, Terminal } from './terms.ts'
 
 /** What is asked of the home of a run. */
 export interface RunQuery {

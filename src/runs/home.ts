@@ -3,7 +3,8 @@ import { newId } from '../ids.ts'
 import { limits, type SessionLimits } from '../limits.ts'
 import type { AskElsewhere } from './elsewhere.ts'
 import { pump, type Start } from './pump.ts'
-import { isSame, type Journal, type Owner, Run, type RunInit, type RunRecord } from './run.ts'
+import { type Journal, Run, type RunRecord } from './run.ts'
+import { isSame, type Owner } from './terms.ts'
 
 /** Something a home holds until it is due. */
 export interface Held {
@@ -17,7 +18,7 @@ export interface Held {
 }
 
 /** How a new run is kept. */
-export interface RunOptions extends Omit<RunInit, 'id' | 'keepBytes' | 'windowBytes' | 'journal'> {
+export interface RunOptions extends Omit<RunRecord['init'], 'id'> {
   /** Id of the session that makes it; a home of one session has its own. */
   readonly session: string
 }
@@ -61,6 +62,8 @@ export class Home {
   /** Whose runs were that have expired, oldest first. */
   readonly #gone = new Map<string, Owner>()
   #counter = 0
+  #keptBytes = 0
+  #isRestored = false
   #sweeping = false
   #draining = false
   readonly #over = new AbortController()
@@ -103,8 +106,10 @@ export class Home {
     return id !== undefined && !this.sessions.has(id) ? id : newId()
   }
 
-  /** A run that can be found again, by its owner. */
+  /** A run that can be found again, by its owner. @throws GatewayError too_many_requests over `heldBytes` */
   createRun({ session, ...init }: RunOptions): Run {
+    this.#shrink()
+    if (this.#keptBytes > this.limits.heldBytes) throw new GatewayError('too_many_requests')
     const run = this.#hold({ ...init, id: `${session}-${(this.#counter++).toString(36)}` })
     this.#options.journal?.create(run)
     this.sweepSoon()
@@ -113,6 +118,7 @@ export class Home {
 
   /** Hold a run that a journal has kept. */
   restore(record: RunRecord): void {
+    this.#isRestored = true
     const run = this.#hold(record.init, record.endedAt ?? this.now)
     run.restore(record)
     this.#counter = Math.max(
@@ -122,15 +128,19 @@ export class Home {
     this.sweepSoon()
   }
 
-  /** The runs of a session that are held. */
+  /** The runs of a session that were held before the session was. */
   runsOf(session: string): Run[] {
+    if (!this.#isRestored) return []
     return [...this.#held.values()].map(({ run }) => run).filter(({ id }) => id.startsWith(`${session}-`))
   }
 
   #hold(init: RunRecord['init'], idleSince?: number): Run {
     const { runBytes: keepBytes, windowBytes } = this.limits
     const { journal } = this.#options
-    const run = new Run({ ...init, keepBytes, windowBytes, ...(journal && { journal }) })
+    const kept = (bytes: number) => {
+      this.#keptBytes += bytes
+    }
+    const run = new Run({ ...init, keepBytes, windowBytes, kept, ...(journal && { journal }) })
     this.#held.set(run.id, { run, idleSince })
     return run
   }
@@ -205,13 +215,16 @@ export class Home {
 
   /**
    * An answer that goes straight through. Its signal aborts when the client has left, and when a drain is over;
-   * `ended` must be called once.
+   * `ended` must be called at its end.
    */
   enter(client: AbortSignal): { readonly signal: AbortSignal; readonly ended: () => void } {
     this.#passing += 1
+    let isPassing = true
     const ended = () => {
-      this.#passing -= 1
+      if (isPassing) this.#passing -= 1
+      isPassing = false
     }
+    client.addEventListener('abort', ended, { once: true })
     return { signal: AbortSignal.any([client, this.#over.signal]), ended }
   }
 
@@ -230,18 +243,16 @@ export class Home {
 
   /** Over `heldBytes`, the oldest runs that are over go first. */
   #shrink(): void {
-    let bytes = 0
-    for (const { run } of this.#held.values()) bytes += run.keptBytes
+    if (this.#keptBytes <= this.limits.heldBytes) return
     for (const entry of this.#held.values()) {
-      if (bytes <= this.limits.heldBytes) return
-      if (!entry.run.terminal || entry.run.readers > 0) continue
-      bytes -= entry.run.keptBytes
-      this.#drop(entry)
+      if (this.#keptBytes <= this.limits.heldBytes) return
+      if (entry.run.terminal && entry.run.readers === 0) this.#drop(entry)
     }
   }
 
   #drop({ run }: Entry): void {
     this.#held.delete(run.id)
+    this.#keptBytes -= run.keptBytes
     this.#gone.set(run.id, run.init.owner)
     for (const id of this.#gone.keys()) {
       if (this.#gone.size <= limits.formerRuns) break

@@ -1,8 +1,9 @@
 import { GatewayError, toErrorBody, toGatewayError } from '../errors.ts'
 import { limits } from '../limits.ts'
 import { readUntil } from '../streams.ts'
-import { type Head, type Run, type Terminal, toTerminal } from './run.ts'
+import type { Run } from './run.ts'
 import { createChunker, createSplitter } from './splitter.ts'
+import { type Head, type Terminal, toTerminal } from './terms.ts'
 
 /** An answer, its body still a stream. */
 export interface Reply {

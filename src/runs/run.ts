@@ -1,42 +1,6 @@
 import { GatewayError } from '../errors.ts'
 import { limits } from '../limits.ts'
-
-/** How a run ended (PROTOCOL.md, "universal.done"). */
-export type Outcome = 'completed' | 'cancelled' | 'failed' | 'incomplete'
-
-/** The one record that ends a run. */
-export interface Terminal {
-  readonly outcome: Outcome
-  /** No connection to a provider is left from this run. */
-  readonly upstreamStopped: boolean
-  /** Tokens, as far as they are known; in the words of the layer that counts them. */
-  readonly usage?: object
-  readonly error?: { readonly code: string; readonly message: string }
-}
-
-/** What is known once the answer begins. */
-export interface Head {
-  readonly status: number
-  readonly contentType: string
-  /** The answer's, as a client may see them. */
-  readonly headers: readonly (readonly [string, string])[]
-  /** The metadata of its frames (contract 3.3). */
-  readonly metadata: Readonly<Record<string, string | number>>
-}
-
-/** Whose a run or a session is. */
-export interface Owner {
-  readonly gateway: string
-  /** SHA-256 of the gateway token in hex; null without one. */
-  readonly credential: string | null
-}
-
-/** Whether two owners are the same. */
-export const isSame = (one: Owner, other: Owner): boolean =>
-  one.gateway === other.gateway && one.credential === other.credential
-
-/** What the end of the connection that made a run means for it. */
-export type OnDisconnect = 'stop' | 'detach'
+import { type Head, type OnDisconnect, type Owner, type Terminal, toTerminal } from './terms.ts'
 
 /** What a run is made of. */
 export interface RunInit {
@@ -52,6 +16,8 @@ export interface RunInit {
   readonly keepBytes: number
   /** Bytes a reader may lag behind before the provider is read no further. */
   readonly windowBytes: number
+  /** Told how much more, or less, is kept. */
+  readonly kept?: (bytes: number) => void
   /** Told of everything that happens to the run, in order. Must not throw. */
   readonly journal?: Journal
 }
@@ -67,7 +33,7 @@ export interface Journal {
 
 /** A run as a journal has kept it. */
 export interface RunRecord {
-  readonly init: Omit<RunInit, 'journal' | 'keepBytes' | 'windowBytes'>
+  readonly init: Omit<RunInit, 'journal' | 'kept' | 'keepBytes' | 'windowBytes'>
   readonly head?: Head
   readonly terminal?: Terminal
   /** Milliseconds since the epoch. */
@@ -167,6 +133,7 @@ export class Run {
     this.#events.push(bytes)
     this.#bytes += bytes.byteLength
     this.#keptBytes += bytes.byteLength
+    this.init.kept?.(bytes.byteLength)
   }
 
   /** The end; later ones have no effect. */
@@ -246,7 +213,9 @@ export class Run {
     let floor = this.end
     for (const reader of this.#readers) floor = Math.min(floor, reader.floor)
     while (this.#keptBytes > this.init.keepBytes && this.#first < floor) {
-      this.#keptBytes -= this.#events.shift()?.byteLength ?? 0
+      const bytes = this.#events.shift()?.byteLength ?? 0
+      this.#keptBytes -= bytes
+      this.init.kept?.(-bytes)
       this.#starts.shift()
       this.#first += 1
     }
@@ -261,14 +230,6 @@ export class Run {
     this.#drained?.resolve()
     this.#drained = undefined
   }
-}
-
-/** What a stop's reason makes of a run: the client's own is a cancel, all else broke it off. */
-export function toTerminal(reason: GatewayError, upstreamStopped: boolean): Terminal {
-  const { code, message } = reason
-  if (code === 'client_closed') return { outcome: 'cancelled', upstreamStopped }
-  const outcome = code === 'expired' ? 'cancelled' : 'incomplete'
-  return { outcome, upstreamStopped, error: { code, message } }
 }
 
 /** An event, with its number. */

@@ -1,5 +1,5 @@
 import type { Reply } from '../runs/pump.ts'
-import type { Owner } from '../runs/run.ts'
+import type { Owner } from '../runs/terms.ts'
 import type { Frame } from '../types.ts'
 import type { ClientRequest, Wire } from './messages.ts'
 

@@ -448,6 +448,32 @@ function windowSuite(target: Target): void {
     await expect(long.text()).rejects.toThrow()
   })
 
+  test('HTTP: a detached answer without a body, and one that is an error', async () => {
+    for (const [control, status] of [
+      [{ status: 204 }, 204],
+      [{ status: 429 }, 429],
+    ] as const) {
+      const headers = { ...upstream(control), 'cf-aig-on-disconnect': 'detach' }
+      const response = await post(at(target, '/openai/chat/completions'), chat('x'), headers)
+      expect(response.status).toBe(status)
+      await response.text()
+      const runId = response.headers.get('cf-aig-run-id')
+      const outcome = status < 400 ? 'completed' : 'failed'
+      const state = await fetch(at(target, `/run/${runId}`))
+      expect(await state.json()).toMatchObject({ state: 'done', outcome, status })
+    }
+  })
+
+  test('an event too large for a row is passed on all the same', async () => {
+    const line = await open(target)
+    const text = 'x'.repeat(3 << 20)
+    const query = { stream: true, messages: [{ role: 'user', content: text }] }
+    const frames = await line.result(line.create(item({ events: 2 }, { query })))
+    expect(frames.at(-1)?.metadata.outcome).toBe('completed')
+    expect(JSON.stringify(streamed(frames))).toContain(text)
+    line.close()
+  })
+
   test('HTTP: a run that is unknown, or not theirs, is 404', async () => {
     const headers = { 'cf-aig-authorization': `Bearer ${tokens.locked}`, ...upstream({ events: 3 }) }
     const url = at(target, '/openai/chat/completions', 'locked')

@@ -21,6 +21,8 @@ export interface GatewaySettings {
   retry_backoff?: Backoff | null | undefined
   /** Origins whose pages may call and open sockets; `*` for all. Default: none. */
   cors_origins: string[]
+  /** Part of the vocabulary already; this version keeps no logs, and says so at start. */
+  collect_logs?: boolean | undefined
 }
 
 /** One gateway token. */
@@ -71,8 +73,8 @@ const gatewaySettings = z.strictObject({
   retry_delay: z.int().min(0).max(60_000).nullish(),
   retry_backoff: z.enum(['constant', 'linear', 'exponential']).nullish(),
   cors_origins: z.array(z.string()).default([]),
+  collect_logs: z.boolean().optional(),
   // Part of the vocabulary already; only the values that are true of this version are taken.
-  collect_logs: z.literal(false).optional(),
   cache_ttl: z.union([z.literal(0), z.null()]).optional(),
 })
 
@@ -157,6 +159,13 @@ export function parseConfig(input: unknown = {}, env: Env = {}): Config {
 /** True when some gateway answers callers without a token. */
 export function isOpen(config: Config): boolean {
   return config.gateways.some((gateway) => !isAuthenticated(config, gateway))
+}
+
+/** What a configuration asks for and this version does not do, a sentence each. */
+export function noticesOf(config: Config): string[] {
+  return config.gateways
+    .filter((gateway) => gateway.collect_logs)
+    .map((gateway) => `gateway "${gateway.id}": collect_logs is set, and this version keeps no logs`)
 }
 
 /** Whether a gateway refuses callers without a token. */

@@ -1,4 +1,4 @@
-export { type Config, ConfigError, type Env, isOpen, parseConfig } from './config.ts'
+export { type Config, ConfigError, type Env, isOpen, noticesOf, parseConfig } from './config.ts'
 export { createGateway, type Gateway } from './gateway.ts'
 export type { SessionStart, Upgrade } from './routes/session.ts'
 export type { AskElsewhere, RunQuery } from './runs/elsewhere.ts'

@@ -79,6 +79,28 @@ describe('starting', () => {
     })
   }
 
+  test('the sample configuration of the contract is taken, and what it asks in vain is told', async () => {
+    const config = {
+      gateways: [
+        {
+          id: 'default',
+          authentication: true,
+          collect_logs: true,
+          cache_ttl: null,
+          retry_max_attempts: 1,
+          cors_origins: [],
+        },
+      ],
+      tokens: [{ name: 'ci', token: 'env:CI_TOKEN', gateways: ['default'], permissions: ['run'] }],
+      providers: { openai: { base_url: 'http://127.0.0.1:4010/v1', api_key: 'env:OPENAI_API_KEY' } },
+    }
+    const gateway = await startGateway('node', config, { CI_TOKEN: 'tk-ci', OPENAI_API_KEY: 'sk-env' })
+    expect(gateway.output()).toContain(
+      'gateway "default": collect_logs is set, and this version keeps no logs',
+    )
+    await gateway.stop()
+  })
+
   test('a key of the environment goes to its own provider only, never to another host', async () => {
     const emulator = await startEmulator()
     const config = { providers: { openai: { base_url: `${emulator.url}/v1` } } }

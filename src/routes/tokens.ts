@@ -1,4 +1,5 @@
 import type { TokenSettings } from '../config.ts'
+import { sha256 } from '../hash.ts'
 
 /** A gateway token as it is kept: without its secret. */
 export interface Token {
@@ -38,9 +39,4 @@ async function hashAll(settings: readonly TokenSettings[]): Promise<ReadonlyMap<
       return { name, digest: await sha256(token), opens }
     })
   return new Map((await Promise.all(tokens)).map((token) => [token.digest, token]))
-}
-
-async function sha256(text: string): Promise<string> {
-  const bytes = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text)))
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }

@@ -1,3 +1,4 @@
+import { sha256 } from '../hash.ts'
 import { newId } from '../ids.ts'
 import type { ClientRequest } from './messages.ts'
 
@@ -8,8 +9,7 @@ import type { ClientRequest } from './messages.ts'
 export async function digestOf(request: ClientRequest): Promise<string> {
   try {
     const text = JSON.stringify(Array.isArray(request) ? request.map(withoutFrom) : withoutFrom(request))
-    const bytes = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text)))
-    return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+    return await sha256(text)
   } catch {
     return newId()
   }

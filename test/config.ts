@@ -11,7 +11,8 @@ const deadUrl = 'http://127.0.0.1:9'
 
 /**
  * One configuration for all runtimes: every row of the table goes to the emulator, under a prefix that names it.
- * Gateways: `default` and `patient` (3 tries) are open, `locked` and `vault` want a token, `pages` serves one origin.
+ * Gateways: `default` and `patient` (3 tries) are open, `locked` and `vault` want a token, `pages` serves one origin,
+ * `browser` any, with a token.
  */
 export function configFor(upstreamUrl: string): Record<string, unknown> {
   const rows = Object.keys(table).map((slug) => [slug, { base_url: `${upstreamUrl}/${slug}` }])
@@ -21,6 +22,7 @@ export function configFor(upstreamUrl: string): Record<string, unknown> {
       { id: 'locked', authentication: true },
       { id: 'vault', authentication: true },
       { id: 'pages', authentication: false, cors_origins: ['https://app.example'] },
+      { id: 'browser', authentication: true, cors_origins: ['*'] },
       { id: 'patient', authentication: false, retry_max_attempts: 3, retry_delay: 10 },
     ],
     tokens: [

@@ -6,7 +6,7 @@ import process from 'node:process'
 import { text } from 'node:stream/consumers'
 import { build } from 'esbuild'
 import { expect, inject, test } from 'vitest'
-import type { Places } from './flows-run.ts'
+import type { Places } from './flows/run.ts'
 import { freePort, launch, root } from './launch.ts'
 import { startProxy } from './proxy.ts'
 
@@ -20,7 +20,7 @@ const commands = {
 /** Run the flows as a program; what failed. */
 async function runMain(command: string, { gateway, cut, upstream }: Places): Promise<unknown> {
   const PATH = `${join(root, 'node_modules/.bin')}:${process.env.PATH}`
-  const child = spawn('sh', ['-c', `exec ${command} test/flows-main.ts ${gateway} ${cut} ${upstream}`], {
+  const child = spawn('sh', ['-c', `exec ${command} test/flows/main.ts ${gateway} ${cut} ${upstream}`], {
     cwd: root,
     env: { ...process.env, PATH },
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -33,7 +33,7 @@ async function runWorker(places: Places): Promise<unknown> {
   const folder = await mkdtemp(join(tmpdir(), 'trunkline-client-'))
   const port = await freePort()
   await build({
-    entryPoints: [join(root, 'test/flows-worker.ts')],
+    entryPoints: [join(root, 'test/flows/worker.ts')],
     outfile: join(folder, 'worker.mjs'),
     bundle: true,
     format: 'esm',

@@ -1,4 +1,4 @@
-import { runFlows } from './flows-run.ts'
+import { runFlows } from './run.ts'
 
 /** As a Worker: `GET /run?gateway=…&cut=…&upstream=…` answers what failed, as JSON; any other path, nothing. */
 const worker: { fetch(request: Request): Promise<Response> } = {

@@ -1,0 +1,107 @@
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import process from 'node:process'
+import { pipeline } from 'node:stream/promises'
+import { build } from 'esbuild'
+import { type Browser, chromium, type Page as Tab } from 'playwright-core'
+import { afterAll, beforeAll, expect, inject, test } from 'vitest'
+import { tokens } from './config.ts'
+import type { Page } from './flows/page.ts'
+import { root } from './launch.ts'
+import { startProxy } from './proxy.ts'
+
+declare const page: Page
+
+/** Debian's, unless `CHROMIUM` names another. */
+const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium'
+const cutMs = 150
+const target = Object.values(inject('targets'))[0]!
+const gatewayOf = (id: string): string => `${target.ws}/v1/default/${id}`
+
+let browser: Browser
+let server: Server
+let origin: string
+let tab: Tab
+
+beforeAll(async () => {
+  server = await serve(await bundle())
+  origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  // Its sandbox is not for root, as which containers run.
+  browser = await chromium.launch({ executablePath, chromiumSandbox: process.getuid?.() !== 0 })
+  tab = await browser.newPage()
+  await tab.goto(origin)
+}, 60_000)
+
+afterAll(async () => {
+  await browser?.close()
+  server?.close()
+})
+
+/** The page's program, as a bundler makes it for browsers. */
+async function bundle(): Promise<Uint8Array> {
+  const { outputFiles } = await build({
+    entryPoints: [join(root, 'test/flows/page.ts')],
+    write: false,
+    bundle: true,
+    format: 'esm',
+    platform: 'browser',
+    logLevel: 'error',
+  })
+  return outputFiles[0]!.contents
+}
+
+/** The page, at an origin that is not the gateway's; what the emulator knows is under `/emulator`. */
+function serve(script: Uint8Array): Promise<Server> {
+  const made = createServer(async (request, response) => {
+    if (request.url?.startsWith('/emulator/')) {
+      const body = request.method === 'POST' ? { body: request, duplex: 'half' as const } : {}
+      const headers = { 'x-upstream': String(request.headers['x-upstream'] ?? '{}') }
+      const url = target.upstream + request.url.slice('/emulator'.length)
+      const answer = await fetch(url, { method: request.method, headers, ...body } as RequestInit)
+      response.writeHead(answer.status, { 'content-type': answer.headers.get('content-type') ?? '' })
+      await pipeline(answer.body ?? [], response)
+    } else if (request.url === '/page.js') {
+      response.writeHead(200, { 'content-type': 'text/javascript' }).end(script)
+    } else {
+      response.writeHead(200, { 'content-type': 'text/html' })
+      response.end('<!doctype html><meta charset="utf-8"><script type="module" src="/page.js"></script>')
+    }
+  })
+  return new Promise((resolve) => made.listen(0, '127.0.0.1', () => resolve(made)))
+}
+
+test("a page in Chromium: every SDK's flows over a line and over fetch, and streams over a line that is cut", {
+  timeout: 120_000,
+}, async () => {
+  const proxy = await startProxy(Number(new URL(target.url).port))
+  const timer = setInterval(() => proxy.cut(), cutMs)
+  const places = {
+    gateway: gatewayOf('browser'),
+    cut: `ws://127.0.0.1:${proxy.port}/v1/default/browser`,
+    upstream: `${origin}/emulator`,
+    token: tokens.all,
+  }
+  const failures = await tab.evaluate((asked) => page.run(asked), places)
+  clearInterval(timer)
+  const { total } = proxy
+  await proxy.close()
+  expect(failures).toEqual({ line: {}, http: {} })
+  expect(total).toBeGreaterThan(2)
+})
+
+test.each([
+  ['an origin that may, with a token', 'browser', tokens.all, { socket: true, http: true }],
+  [
+    'an origin that may, with a wrong token, of which HTTP tells',
+    'browser',
+    'wrong',
+    { socket: false, http: true },
+  ],
+  ['an origin that is not listed', 'pages', tokens.all, { socket: false, http: false }],
+  ['any origin where none is listed, token or not', 'locked', tokens.all, { socket: false, http: false }],
+] as const)('a page of %s', async (_name, id, token, expected) => {
+  const asked = [gatewayOf(id), token] as const
+  const found = await tab.evaluate(([gateway, secret]) => page.isLetIn(gateway, secret), asked)
+  expect(found).toEqual(expected)
+})

@@ -3,6 +3,7 @@ import { type Config, createGateway } from '../src/index.ts'
 import { limits } from '../src/limits.ts'
 import { hooksFor } from './crossws.ts'
 import { idleSeconds, isUpgrade, report, type ServeOptions, type Server, toUrl } from './server.ts'
+import { givenBy } from './sqlite.ts'
 
 /** The members of Bun that are used here. */
 interface BunServer {
@@ -27,12 +28,12 @@ const httpIdleSeconds = 255
 const requestBytesMax = 1 << 30
 
 /** Serve on Bun. */
-export async function serve(config: Config, { port, host, env }: ServeOptions): Promise<Server> {
+export async function serve(config: Config, { port, host, env, data }: ServeOptions): Promise<Server> {
   const init = { timeout: false } // Bun's own option: no end after five minutes
   const gateway = createGateway(
     config,
     { fetch: (request, signal) => fetch(request, { ...init, signal } as RequestInit), report },
-    env,
+    await givenBy(env, data),
   )
   const sockets = crossws({ hooks: hooksFor(gateway, report), idleTimeout: idleSeconds * 2 })
   const server = Bun.serve({

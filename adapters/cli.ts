@@ -10,6 +10,6 @@ const adapters = {
 }
 const env = (await import('node:process')).default.env
 
-await launch(runtime, async (config, { port, host }) =>
-  (await adapters[runtime]()).serve(config, { port, host, env }),
+await launch(runtime, async (config, { port, host, data }) =>
+  (await adapters[runtime]()).serve(config, { port, host, env, data }),
 )

@@ -3,6 +3,7 @@ import crossws from 'crossws/adapters/deno'
 import { type Config, createGateway, type Gateway } from '../src/index.ts'
 import { hooksFor } from './crossws.ts'
 import { idleSeconds, isUpgrade, report, type ServeOptions, type Server, toUrl } from './server.ts'
+import { givenBy } from './sqlite.ts'
 
 /** The members of Deno that are used here. */
 declare const Deno: {
@@ -21,8 +22,8 @@ const offerHeader = 'sec-websocket-protocol'
 const stopMs = 1_000
 
 /** Serve on Deno. */
-export async function serve(config: Config, { port, host, env }: ServeOptions): Promise<Server> {
-  const gateway = createGateway(config, { fetch: outbound, report }, env)
+export async function serve(config: Config, { port, host, env, data }: ServeOptions): Promise<Server> {
+  const gateway = createGateway(config, { fetch: outbound, report }, await givenBy(env, data))
   const server = Deno.serve({ port, hostname: host, onListen: () => undefined }, createHandler(gateway))
   return {
     url: toUrl(host, server.addr.port),

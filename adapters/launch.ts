@@ -1,5 +1,5 @@
 import process from 'node:process'
-import { type Config, ConfigError, isOpen, noticesOf, parseConfig } from '../src/index.ts'
+import { type Config, ConfigError, isOpen, parseConfig } from '../src/index.ts'
 import { isLoopback, type Options, readConfigFile, readOptions, usage } from './options.ts'
 import type { Server } from './server.ts'
 
@@ -21,7 +21,6 @@ export async function launch(
     const config = parseConfig(input, process.env)
     if (!isLoopback(options.host) && isOpen(config))
       throw new ConfigError(`--host ${options.host}: ${openRefusal}`)
-    for (const notice of noticesOf(config)) console.warn(`trunkline: ${notice}`)
     const starting = start(config, options, input)
     stopOnSignal(starting)
     console.log(`trunkline listening on ${(await starting).url} (${name})`)

@@ -6,13 +6,14 @@ import { type Config, createGateway } from '../src/index.ts'
 import { limits } from '../src/limits.ts'
 import { hooksFor } from './crossws.ts'
 import { idleSeconds, report, type ServeOptions, type Server, toUrl } from './server.ts'
+import { givenBy } from './sqlite.ts'
 
 /** Serve on Node. */
-export async function serve(config: Config, { port, host, env }: ServeOptions): Promise<Server> {
+export async function serve(config: Config, { port, host, env, data }: ServeOptions): Promise<Server> {
   const gateway = createGateway(
     config,
     { fetch: (request, signal) => fetch(request, { signal }), report },
-    env,
+    await givenBy(env, data),
   )
   const sockets = crossws({
     hooks: hooksFor(gateway, report),

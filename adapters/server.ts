@@ -7,6 +7,8 @@ export interface ServeOptions {
   readonly host: string
   /** The environment's variables, where rows of the provider table find their keys. */
   readonly env?: Env
+  /** Folder of what must outlive the process; absent: nothing does. */
+  readonly data?: string
 }
 
 /** A gateway that listens. */

@@ -21,8 +21,10 @@ export interface GatewaySettings {
   retry_backoff?: Backoff | null | undefined
   /** Origins whose pages may call and open sockets; `*` for all. Default: none. */
   cors_origins: string[]
-  /** Part of the vocabulary already; this version keeps no logs, and says so at start. */
+  /** Record requests that do not say (`cf-aig-collect-log`). Default: true. */
   collect_logs?: boolean | undefined
+  /** Records kept, 1,000 to 10,000,000; the oldest go first. Default: 1,000,000. */
+  log_management?: number | null | undefined
 }
 
 /** One gateway token. */
@@ -74,6 +76,7 @@ const gatewaySettings = z.strictObject({
   retry_backoff: z.enum(['constant', 'linear', 'exponential']).nullish(),
   cors_origins: z.array(z.string()).default([]),
   collect_logs: z.boolean().optional(),
+  log_management: z.int().min(1_000).max(10_000_000).nullish(),
   // Part of the vocabulary already; only the values that are true of this version are taken.
   cache_ttl: z.union([z.literal(0), z.null()]).optional(),
 })
@@ -159,13 +162,6 @@ export function parseConfig(input: unknown = {}, env: Env = {}): Config {
 /** True when some gateway answers callers without a token. */
 export function isOpen(config: Config): boolean {
   return config.gateways.some((gateway) => !isAuthenticated(config, gateway))
-}
-
-/** What a configuration asks for and this version does not do, a sentence each. */
-export function noticesOf(config: Config): string[] {
-  return config.gateways
-    .filter((gateway) => gateway.collect_logs)
-    .map((gateway) => `gateway "${gateway.id}": collect_logs is set, and this version keeps no logs`)
 }
 
 /** Whether a gateway refuses callers without a token. */

@@ -7,6 +7,23 @@ const count = (min: number, max: number) =>
     .union([z.int(), z.string().regex(/^\d+$/, 'a whole number').transform(Number)])
     .pipe(z.int().min(min).max(max))
 
+const flag = z.union([z.boolean(), z.enum(['true', 'false']).transform((text) => text === 'true')])
+
+const metadataEntries = 5
+/** A flat object; its first 5 entries are kept, those that start with `cf.` are not (contract 5). */
+const metadata = z
+  .union([z.record(z.string(), z.unknown()), z.string().transform(parseJson)])
+  .pipe(
+    z.record(z.string(), z.union([z.string(), z.number(), z.boolean()], 'values: text, numbers, booleans')),
+  )
+  .transform((entries) =>
+    Object.fromEntries(
+      Object.entries(entries)
+        .filter(([key]) => !key.startsWith('cf.'))
+        .slice(0, metadataEntries),
+    ),
+  )
+
 /** The one table of settings: field ↔ header ↔ schema. Past this file nobody names a `cf-aig-*` setting. */
 const controls = {
   requestTimeout: ['cf-aig-request-timeout', count(1, 3_600_000)],
@@ -14,6 +31,9 @@ const controls = {
   retryDelay: ['cf-aig-retry-delay', count(0, 60_000)],
   backoff: ['cf-aig-backoff', z.enum(['constant', 'linear', 'exponential'])],
   onDisconnect: ['cf-aig-on-disconnect', z.enum(['stop', 'detach'])],
+  collectLog: ['cf-aig-collect-log', flag],
+  collectLogPayload: ['cf-aig-collect-log-payload', flag],
+  metadata: ['cf-aig-metadata', metadata],
   eventId: ['cf-aig-event-id', z.string().regex(/^[\x21-\x7e]{1,256}$/, '1 to 256 visible ASCII characters')],
 } as const satisfies Record<keyof Options, readonly [header: string, schema: z.ZodType]>
 
@@ -38,6 +58,14 @@ export function readConfig(config: Readonly<Record<string, unknown>>): Options {
     `config.${field}`,
     Object.hasOwn(config, field) ? config[field] : null,
   ])
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
 }
 
 type Entry = (typeof fields)[number]

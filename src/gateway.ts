@@ -17,6 +17,8 @@ import type { RunQuery } from './runs/elsewhere.ts'
 import { Home, type HomeOptions } from './runs/home.ts'
 import type { Session } from './session/host.ts'
 import { LiveSession } from './session/server.ts'
+import type { Logs } from './store/logs.ts'
+import { createLogWriter, type LogWriter } from './store/writer.ts'
 import type { Runtime, Socket } from './types.ts'
 
 /** The product. Neither `fetch` nor `upgrade` rejects. `home` is where sessions and runs live; default: here. */
@@ -42,12 +44,18 @@ export interface Gateway {
   drain(home?: Home): Promise<void>
 }
 
-/**
- * Make a gateway. `env` holds the environment's variables, where rows of the provider table find their keys.
- * Nothing is asked of the network or the disk.
- */
-export function createGateway(config: Config, runtime: Runtime, env: Env = {}): Gateway {
-  const rooms = createRooms(config, runtime, env)
+/** What a gateway may be given. */
+export interface Given {
+  /** The environment's variables, where rows of the provider table find their keys. */
+  readonly env?: Env
+  /** Where requests are recorded; absent: nowhere. */
+  readonly logs?: Logs
+}
+
+/** Make a gateway. Nothing is asked of the network or the disk. */
+export function createGateway(config: Config, runtime: Runtime, { env = {}, logs }: Given = {}): Gateway {
+  const writer = logs && createLogWriter(logs, runtime.report)
+  const rooms = createRooms(config, runtime, env, writer)
   const createHome = (options: Omit<HomeOptions, 'limits'> = {}) =>
     new Home({ ...options, limits: config.limits })
   const here = createHome()
@@ -62,7 +70,8 @@ export function createGateway(config: Config, runtime: Runtime, env: Env = {}): 
     if (!(error instanceof GatewayError)) runtime.report(where, error)
     return toFailure(toGatewayError(error), requestId)
   }
-  const app = createApp(find, runtime, refuse)
+  const health = () => ({ status: 'ok', ...(writer && { logs: writer.health() }) })
+  const app = createApp(find, runtime, refuse, health)
 
   return {
     fetch: async (request, home = here) => app.fetch(request, { home }),
@@ -87,6 +96,7 @@ export function createGateway(config: Config, runtime: Runtime, env: Env = {}): 
       for (const session of sessions) session.goAway(home.drainMs)
       await home.drain(home.drainMs)
       for (const session of sessions) session.close()
+      await writer?.flush()
     },
   }
 }
@@ -95,7 +105,12 @@ type Find = (account: string, gateway: string) => Room
 type Refuse = (where: string, error: unknown, requestId: string) => Response
 
 /** The routes. What is found in the path and before an answer begins is refused without CORS. */
-function createApp(find: Find, runtime: Runtime, refuse: Refuse): Hono<{ Bindings: { home: Home } }> {
+function createApp(
+  find: Find,
+  runtime: Runtime,
+  refuse: Refuse,
+  health: () => object,
+): Hono<{ Bindings: { home: Home } }> {
   const answer = createAnswer(runtime.report)
   const app = new Hono<{ Bindings: { home: Home } }>()
   const on = (context: Context<{ Bindings: { home: Home } }>, respond: Respond): Promise<Response> => {
@@ -117,7 +132,7 @@ function createApp(find: Find, runtime: Runtime, refuse: Refuse): Hono<{ Binding
     (asking) =>
       respond(asking, runId)
 
-  app.get('/health', (c) => c.json({ status: 'ok' }))
+  app.get('/health', (c) => c.json(health()))
   app.all('/v1/:account/:gateway/', (c) => on(c, universal))
   app.all('/v1/:account/:gateway', (c) => on(c, universal))
   app.get('/v1/:account/:gateway/run/:run/resume', (c) => on(c, run(resumeRun, c.req.param('run'))))
@@ -129,9 +144,15 @@ function createApp(find: Find, runtime: Runtime, refuse: Refuse): Hono<{ Binding
   return app
 }
 
-function createRooms(config: Config, runtime: Runtime, env: Env): ReadonlyMap<string, Room> {
+function createRooms(
+  config: Config,
+  runtime: Runtime,
+  env: Env,
+  writer: LogWriter | undefined,
+): ReadonlyMap<string, Room> {
   const providers = createProviders(config.providers, env)
-  const run = createPipeline(createSend(providers, runtime))
+  const send = createSend(providers, runtime)
+  const secretsOf = (slug: string) => providers.get(slug)?.secrets ?? []
   const tokens = createTokens(config.tokens)
   const rooms = config.gateways.map((settings): Room => {
     const required = isAuthenticated(config, settings)
@@ -142,7 +163,8 @@ function createRooms(config: Config, runtime: Runtime, env: Env): ReadonlyMap<st
       ...(retryDelay != null && { retryDelay }),
       ...(backoff && { backoff }),
     }
-    return { settings, gate, providers, run, defaults }
+    const recording = writer && { isOn: settings.collect_logs ?? true, add: writer.add, secretsOf }
+    return { settings, gate, providers, run: createPipeline(send, recording), defaults }
   })
   return new Map(rooms.map((room) => [room.settings.id, room]))
 }

@@ -1,5 +1,6 @@
 import { GatewayError } from './errors.ts'
 import { limits } from './limits.ts'
+import type { Ending, Watch } from './types.ts'
 
 type Bytes = ReadableStream<Uint8Array>
 
@@ -62,13 +63,25 @@ export function readUntil(body: Bytes, signal: AbortSignal): ReadableStreamDefau
   return reader
 }
 
+const whole: Ending = { outcome: 'completed', upstreamStopped: true }
+const left: Ending = { outcome: 'cancelled', upstreamStopped: true }
+const brokenOff = new GatewayError('provider_failed', 'The provider broke off its answer')
+
+/** How a body that failed with `error` ended: the gateway's own reasons are told, the runtime's are not. */
+function toBreak(error: unknown): Ending {
+  const { code, message } = error instanceof GatewayError ? error : brokenOff
+  return { outcome: 'incomplete', upstreamStopped: true, error: { code, message } }
+}
+
 /** How a body is relayed. */
 export interface Relaying {
   /** Aborts when the client has left, or when the gateway stops. */
   readonly signal: AbortSignal
   /** Goes before what the reader still has. */
   readonly first?: ReadableStreamReadResult<Uint8Array>
-  /** Told once when the body is over, in whatever way. */
+  /** Told of the body and its end. */
+  readonly watch?: Watch
+  /** Called when the body is over, in whatever way. */
   readonly ended?: () => void
 }
 
@@ -78,29 +91,39 @@ export interface Relaying {
  */
 export function relay(
   reader: ReadableStreamDefaultReader<Uint8Array>,
-  { signal, first, ended }: Relaying,
+  { signal, first, watch, ended }: Relaying,
 ): Bytes {
   let held = first
   const hasLeft = () => signal.aborted && !(signal.reason instanceof GatewayError)
+  const over = (ending: Ending) => {
+    watch?.end(ending)
+    ended?.()
+  }
+  // Not every runtime cancels the body of a client that has left.
+  if (watch) signal.addEventListener('abort', () => hasLeft() && watch.end(left), { once: true })
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
         try {
           const { done, value } = held ?? (await reader.read())
           held = undefined
-          if (!done) return controller.enqueue(value)
+          if (!done) {
+            watch?.read(value)
+            return controller.enqueue(value)
+          }
           if (signal.aborted && !hasLeft()) throw signal.reason
           controller.close()
-        } catch {
+          over(hasLeft() ? left : whole)
+        } catch (error) {
           if (hasLeft()) controller.close()
-          else controller.error(new GatewayError('provider_failed', 'The provider broke off its answer'))
+          else controller.error(brokenOff)
+          over(hasLeft() ? left : toBreak(error))
         }
-        ended?.()
       },
       // A body that has failed rejects here, and is closed all the same.
       async cancel(reason) {
         await reader.cancel(reason).catch(() => undefined)
-        ended?.()
+        over(left)
       },
     },
     { highWaterMark: 0 },

@@ -46,6 +46,12 @@ export interface Options {
   readonly onDisconnect?: 'stop' | 'detach'
   /** The client's own name for the request; generated when absent. */
   readonly eventId?: string
+  /** Whether the request is recorded; default: the gateway's `collect_logs`. */
+  readonly collectLog?: boolean
+  /** Whether a record keeps the bodies; default true. */
+  readonly collectLogPayload?: boolean
+  /** Recorded with the request; 5 entries at most. */
+  readonly metadata?: Readonly<Record<string, string | number | boolean>>
 }
 
 /** One upstream target of a call. */
@@ -73,8 +79,38 @@ export interface Call {
   readonly steps: readonly [Step, ...Step[]]
   /** Default `stop`. */
   readonly onDisconnect?: Options['onDisconnect']
+  /** Of the run that keeps its answer, if one does. */
+  readonly runId?: string
   /** Aborts when the client has left. */
   readonly signal: AbortSignal
+}
+
+/** How an answer ended (PROTOCOL.md, "universal.done"). */
+export type Outcome = 'completed' | 'cancelled' | 'failed' | 'incomplete'
+
+/** The end of an answer. */
+export interface Ending {
+  readonly outcome: Outcome
+  /** No connection to a provider is left from it. */
+  readonly upstreamStopped: boolean
+  readonly error?: { readonly code: string; readonly message: string }
+}
+
+/** What an answer used, as far as it is known; in the words of the layer that counts. */
+export interface Account {
+  /** Tokens. */
+  readonly usage?: object
+  /** Money. */
+  readonly cost?: object
+}
+
+/** Watches one answer on its way to its client, told by whoever carries it. No method throws. */
+export interface Watch {
+  /** The next bytes of the body, in pieces of any size. */
+  read(bytes: Uint8Array): void
+  account(): Account
+  /** Its end; later ones have no effect. */
+  end(ending: Ending): void
 }
 
 /** The answer, and what became of the call. */
@@ -86,6 +122,10 @@ export interface Result {
   /** Tries made in all, over every step. */
   readonly attempts: number
   readonly cacheStatus: 'HIT' | 'MISS'
+  /** To be told of the body, and of its end. */
+  readonly watch: Watch
+  /** Of the record of the answer; absent where none is kept. */
+  readonly logId?: string
 }
 
 /** Carries a call on to its result. Throws `GatewayError` only. */

@@ -79,7 +79,7 @@ describe('starting', () => {
     })
   }
 
-  test('the sample configuration of the contract is taken, and what it asks in vain is told', async () => {
+  test('the sample configuration of the contract is taken, without a word', async () => {
     const config = {
       gateways: [
         {
@@ -95,9 +95,7 @@ describe('starting', () => {
       providers: { openai: { base_url: 'http://127.0.0.1:4010/v1', api_key: 'env:OPENAI_API_KEY' } },
     }
     const gateway = await startGateway('node', config, { CI_TOKEN: 'tk-ci', OPENAI_API_KEY: 'sk-env' })
-    expect(gateway.output()).toContain(
-      'gateway "default": collect_logs is set, and this version keeps no logs',
-    )
+    expect(gateway.output().trim()).toMatch(/^trunkline listening on \S+ \(\w+\)$/)
     await gateway.stop()
   })
 

@@ -54,7 +54,11 @@ function make(bindings: Bindings): Made {
       return { keepBytes: 0, refuse: refuseAll(new GatewayError('not_configured')) }
     return {
       keepBytes: config.limits.runBytes,
-      gateway: createGateway(config, { fetch: (request, signal) => fetch(request, { signal }), report }, env),
+      gateway: createGateway(
+        config,
+        { fetch: (request, signal) => fetch(request, { signal }), report },
+        { env },
+      ),
     }
   } catch (error) {
     const reason = error instanceof ConfigError ? error.message : 'TRUNKLINE_CONFIG is not JSON'

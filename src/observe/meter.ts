@@ -4,13 +4,15 @@ import { readUsage, type Usage } from './usage.ts'
 /** A single answer that is larger is not read: it holds more than tokens. */
 const bodyBytes = 4_194_304
 const charsPerToken = 4
+/** A line that is longer holds more than tokens. */
+const lineChars = 4_194_304
 /** Text as the dialects stream it: OpenAI's `content`, `arguments` and `delta`, Anthropic's, Google's and Cohere's `text`. */
 const textPattern =
   /"(?:content|text|delta|arguments|partial_json|thinking|response)"\s*:\s*"((?:[^"\\]|\\.)*)"/g
 
 /** Counts the tokens of one answer while it passes. Never throws. */
 export interface Meter {
-  /** An event of a stream, or a piece of a single answer, in order. */
+  /** The next bytes of the answer, in pieces of any size. */
   read(bytes: Uint8Array): void
   /** What is known so far. */
   usage(): Usage | undefined
@@ -28,9 +30,14 @@ function streamMeter(): Meter {
   let counts: ReturnType<typeof readUsage>
   /** Of text since the provider last told its counts. */
   let chars = 0
+  /** A line whose end has not come. */
+  let rest = ''
   return {
     read(bytes) {
-      const text = decoder.decode(bytes)
+      const piece = rest + decoder.decode(bytes, { stream: true })
+      const end = piece.lastIndexOf('\n') + 1
+      rest = end + lineChars < piece.length ? '' : piece.slice(end)
+      const text = piece.slice(0, end)
       for (const [, part = ''] of text.matchAll(textPattern)) chars += part.length
       if (!/usage|"meta/.test(text)) return // most events tell of none, and are not parsed
       for (const line of text.split(/\r\n|\r|\n/)) {

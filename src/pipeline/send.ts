@@ -4,7 +4,7 @@ import type { Providers } from '../providers/providers.ts'
 import { readUntil, relay } from '../streams.ts'
 import type { Runtime, Step } from '../types.ts'
 
-/** One try of one step. Throws `GatewayError` only; `client_closed` when the signal was the client's. */
+/** One call of a provider. Throws `GatewayError` only; `client_closed` when the signal was the client's. */
 export type Send = (step: Step, signal: AbortSignal) => Promise<Response>
 
 /** Nobody asked for compression, so nobody pays for it; a provider that compresses all the same is decoded by `fetch`. */

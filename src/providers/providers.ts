@@ -11,6 +11,8 @@ export interface Provider {
   readonly slug: string
   /** Headers in which a client may bring its own key for this provider; the first is the native one. */
   readonly credentialHeaders: readonly string[]
+  /** What of the gateway's own is sent to it and must not be told: its stored key, and values of fixed headers. */
+  readonly secrets: readonly string[]
   /**
    * Turn what stands behind the slug into the upstream URL; `search` is empty or has its question mark.
    * Never leaves the base URL.
@@ -88,6 +90,7 @@ function createProvider(slug: string, row: ProviderRow, own: ProviderSettings, e
   return {
     slug,
     credentialHeaders: credentialHeaders(row.auth),
+    secrets: [...(key === undefined ? [] : [key]), ...fixed.map(([, value]) => value)],
     resolve(path, search, headers) {
       const named = target && headers.get(target.header)
       if (!named) return resolve(path, search)

@@ -47,11 +47,15 @@ export async function readNative(
   return { requestId, eventId, gateway: room.settings.id, principal, steps: [step], onDisconnect, signal }
 }
 
-/** A body goes through as it comes, unless it must be kept for a retry and says that it is small enough. */
+/**
+ * A body goes through as it comes, unless it says that it is small, and must be kept for a retry or is a text that
+ * recording, caching and limits look into.
+ */
 async function readBody(request: Request, attempts: number): Promise<Step['body']> {
   if (request.method === 'GET' || request.method === 'HEAD' || !request.body) return null
   const length = Number(request.headers.get('content-length') ?? Number.POSITIVE_INFINITY)
-  return attempts > 1 && length <= limits.replayBytes
-    ? readBytes(request.body, limits.replayBytes)
+  const isWanted = attempts > 1 || /^application\/json\b/i.test(request.headers.get('content-type') ?? '')
+  return isWanted && length <= limits.replayBytes
+    ? readBytes(request.body, limits.replayBytes, request.signal)
     : request.body
 }

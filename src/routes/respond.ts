@@ -1,5 +1,4 @@
 import { type GatewayError, toErrorResponse } from '../errors.ts'
-import { createMeter } from '../observe/meter.ts'
 import type { Reply } from '../runs/pump.ts'
 import { readUntil, relay } from '../streams.ts'
 import type { Call, Result } from '../types.ts'
@@ -12,22 +11,29 @@ export const responseHeaders = {
   step: 'cf-aig-step',
   cacheStatus: 'cf-aig-cache-status',
   runId: 'cf-aig-run-id',
+  logId: 'cf-aig-log-id',
 } as const
 
 /** A result as an HTTP response: the provider's status, headers and bytes, and what became of the call. */
-export function toResponse(call: Call, { response, step, cacheStatus }: Result, ended: () => void): Response {
+export function toResponse(call: Call, result: Result, ended: () => void): Response {
+  const { response, step, cacheStatus, watch, logId } = result
+  const { signal } = call
   const headers = returnable(response.headers)
   headers.set(responseHeaders.requestId, call.requestId)
   headers.set(responseHeaders.eventId, call.eventId)
   headers.set(responseHeaders.step, String(step))
   headers.set(responseHeaders.cacheStatus, cacheStatus)
-  const body = response.body && relay(readUntil(response.body, call.signal), { signal: call.signal, ended })
-  if (!body) ended()
+  if (logId !== undefined) headers.set(responseHeaders.logId, logId)
+  const body = response.body && relay(readUntil(response.body, signal), { signal, watch, ended })
+  if (!body) {
+    watch.end({ outcome: 'completed', upstreamStopped: true })
+    ended()
+  }
   return new Response(body, { status: response.status, statusText: response.statusText, headers })
 }
 
 /** A result as the answer of a run. */
-export function toReply({ eventId }: Call, { response, step, cacheStatus }: Result): Reply {
+export function toReply({ eventId }: Call, { response, step, cacheStatus, watch, logId }: Result): Reply {
   const { status } = response
   const contentType = response.headers.get('content-type') ?? ''
   return {
@@ -35,10 +41,17 @@ export function toReply({ eventId }: Call, { response, step, cacheStatus }: Resu
       status,
       contentType,
       headers: [...returnable(response.headers)],
-      metadata: { cacheStatus, eventId, step: String(step), status, contentType },
+      metadata: {
+        cacheStatus,
+        eventId,
+        ...(logId !== undefined && { logId }),
+        step: String(step),
+        status,
+        contentType,
+      },
     },
     body: response.body,
-    meter: createMeter(contentType),
+    watch,
   }
 }
 

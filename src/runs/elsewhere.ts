@@ -54,12 +54,13 @@ async function fill(
 type State = Partial<Terminal> & { readonly eventId?: string }
 
 async function readState(response: Response): Promise<State> {
-  const { eventId, outcome, upstreamStopped, usage, error } = (await response.json()) as State
+  const { eventId, outcome, upstreamStopped, usage, cost, error } = (await response.json()) as State
   return {
     ...(eventId !== undefined && { eventId }),
     ...(outcome && { outcome }),
     ...(upstreamStopped !== undefined && { upstreamStopped }),
     ...(usage && { usage }),
+    ...(cost && { cost }),
     ...(error && { error }),
   }
 }

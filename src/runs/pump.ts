@@ -1,16 +1,16 @@
 import { GatewayError, toErrorBody, toGatewayError } from '../errors.ts'
 import { limits } from '../limits.ts'
+import { createChunker, createSplitter } from '../splitter.ts'
 import { readUntil } from '../streams.ts'
+import type { Watch } from '../types.ts'
 import type { Run } from './run.ts'
-import { createChunker, createSplitter } from './splitter.ts'
 import { type Head, type Terminal, toTerminal } from './terms.ts'
 
 /** An answer, its body still a stream. */
 export interface Reply {
   readonly head: Head
   readonly body: ReadableStream<Uint8Array> | null
-  /** Shown every event, and asked what was used. Must not throw. */
-  readonly meter?: { read(bytes: Uint8Array): void; usage(): object | undefined }
+  readonly watch?: Watch
 }
 
 /** Makes the call of a run. May reject. */
@@ -25,9 +25,9 @@ async function carry(run: Run, start: Start): Promise<Terminal> {
   try {
     if (run.signal.aborted) return stopped(run)
     run.start()
-    const { head, body, meter } = await start(run.signal)
-    run.begin(head, meter && (() => meter.usage()))
-    if (body) await copyInto(run, body, (event) => meter?.read(event))
+    const { head, body, watch } = await start(run.signal)
+    run.begin(head, watch)
+    if (body) await copyInto(run, body, watch)
     if (run.signal.aborted) return stopped(run)
     return { outcome: head.status < 400 ? 'completed' : 'failed', upstreamStopped: true }
   } catch (error) {
@@ -69,11 +69,7 @@ const stopped = (run: Run): Terminal => toTerminal(toGatewayError(run.signal.rea
 export const isEventStream = (contentType: string): boolean => /^text\/event-stream\b/i.test(contentType)
 
 /** The events of a body, as fast as they are read. @throws GatewayError, or what the body failed with */
-export async function copyInto(
-  run: Run,
-  body: ReadableStream<Uint8Array>,
-  show?: (event: Uint8Array) => void,
-): Promise<void> {
+export async function copyInto(run: Run, body: ReadableStream<Uint8Array>, watch?: Watch): Promise<void> {
   const isStream = isEventStream(run.head?.contentType ?? '')
   const splitter = isStream ? createSplitter() : createChunker()
   const reader = readUntil(body, run.signal)
@@ -85,7 +81,7 @@ export async function copyInto(
       const { done, value } = await reader.read().finally(() => clearTimeout(silence))
       if (done) break
       for (const event of splitter.push(value)) {
-        show?.(event)
+        watch?.read(event)
         run.append(event)
       }
     }

@@ -1,5 +1,6 @@
 import { GatewayError } from '../errors.ts'
 import { limits } from '../limits.ts'
+import type { Watch } from '../types.ts'
 import { type Head, type OnDisconnect, type Owner, type Terminal, toTerminal } from './terms.ts'
 
 /** What a run is made of. */
@@ -57,7 +58,7 @@ export class Run {
   #head: Head | undefined
   #terminal: Terminal | undefined
   #isStarted = false
-  #usage: (() => object | undefined) | undefined
+  #watch: Watch | undefined
   #changed: PromiseWithResolvers<void> | undefined
   #drained: PromiseWithResolvers<void> | undefined
 
@@ -110,11 +111,12 @@ export class Run {
     this.#isStarted = true
   }
 
-  /** The answer begins; `usage` is asked at its end. */
-  begin(head: Head, usage?: () => object | undefined): void {
+  /** The answer begins; `watch` is told of the end. */
+  begin(head: Head, watch?: Watch): void {
+    if (this.#terminal) watch?.end(this.#terminal)
     if (this.#head || this.#terminal) return
     this.#head = head
-    this.#usage = usage
+    this.#watch = watch
     this.init.journal?.head(this, head)
     this.#notify()
   }
@@ -139,8 +141,8 @@ export class Run {
   /** The end; later ones have no effect. */
   finish(terminal: Terminal): void {
     if (this.#terminal) return
-    const usage = terminal.usage ?? this.#usage?.()
-    this.#terminal = usage ? { ...terminal, usage } : terminal
+    this.#terminal = { ...this.#watch?.account(), ...terminal }
+    this.#watch?.end(this.#terminal)
     this.init.journal?.end(this, this.#terminal)
     this.#notify()
     this.#release()

@@ -1,17 +1,8 @@
 import type { GatewayError } from '../errors.ts'
-
-/** How a run ended (PROTOCOL.md, "universal.done"). */
-export type Outcome = 'completed' | 'cancelled' | 'failed' | 'incomplete'
+import type { Account, Ending } from '../types.ts'
 
 /** The one record that ends a run. */
-export interface Terminal {
-  readonly outcome: Outcome
-  /** No connection to a provider is left from this run. */
-  readonly upstreamStopped: boolean
-  /** Tokens, as far as they are known; in the words of the layer that counts them. */
-  readonly usage?: object
-  readonly error?: { readonly code: string; readonly message: string }
-}
+export type Terminal = Ending & Account
 
 /** What is known once the answer begins. */
 export interface Head {

@@ -98,7 +98,7 @@ function toBroken(metadata: Metadata, { code, message }: NonNullable<Terminal['e
 async function end(socket: Socket, reader: Reader, telling: Telling, metadata: Metadata): Promise<void> {
   const { terminal } = reader.run
   if (reader.isClosed || !terminal) return
-  const { outcome, upstreamStopped, usage, error } = terminal
+  const { outcome, upstreamStopped, usage, cost, error } = terminal
   if (telling.wire === 'base') {
     if (metadata.eventId === undefined) {
       const { code, message } = error ?? new GatewayError('client_closed')
@@ -118,6 +118,7 @@ async function end(socket: Socket, reader: Reader, telling: Telling, metadata: M
     outcome,
     upstreamStopped,
     ...(usage && { usage }),
+    ...(cost && { cost }),
   }
   return socket.send(frames.done(full, error))
 }

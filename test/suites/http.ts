@@ -67,7 +67,10 @@ export function httpSuite(target: Target): void {
 function healthTests(target: Target): void {
   test('health answers 200 with its status', async () => {
     const response = await fetch(`${target.url}/health`)
-    expect([response.status, await response.json()]).toEqual([200, { status: 'ok' }])
+    expect([response.status, await response.json()]).toEqual([
+      200,
+      { status: 'ok', logs: { status: 'ok', lost: 0 } },
+    ])
   })
 }
 

@@ -54,6 +54,7 @@ function framesSuite(withLine: WithLine): void {
     expect(metadata).toEqual({
       cacheStatus: 'MISS',
       eventId,
+      logId: expect.stringMatching(/^[0-9a-f-]{36}$/),
       step: '0',
       status: 200,
       contentType: 'application/json',

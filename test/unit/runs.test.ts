@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { GatewayError } from '../../src/errors.ts'
 import { Run, type RunInit } from '../../src/runs/run.ts'
-import { createSplitter } from '../../src/runs/splitter.ts'
+import { createSplitter } from '../../src/splitter.ts'
 
 const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
 const textOf = (bytes: Uint8Array): string => new TextDecoder().decode(bytes)

@@ -1,6 +1,6 @@
-import { GatewayError } from '../errors.ts'
-import { limits } from '../limits.ts'
-import { join } from '../streams.ts'
+import { GatewayError } from './errors.ts'
+import { limits } from './limits.ts'
+import { join } from './streams.ts'
 
 const lineFeed = 10
 const carriageReturn = 13

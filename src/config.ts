@@ -23,8 +23,14 @@ export interface GatewaySettings {
   cors_origins: string[]
   /** Record requests that do not say (`cf-aig-collect-log`). Default: true. */
   collect_logs?: boolean | undefined
-  /** Records kept, 1,000 to 10,000,000; the oldest go first. Default: 1,000,000. */
+  /** Records kept, 1,000 to 10,000,000. Default: 1,000,000. */
   log_management?: number | null | undefined
+  /** What gives way then. Default: `DELETE_OLDEST`. */
+  log_management_strategy?: 'STOP_INSERTING' | 'DELETE_OLDEST' | null | undefined
+  /** Days until a record goes, 1 to 3,650. Default: never. */
+  log_retention_days?: number | null | undefined
+  /** Refuse requests while they cannot be recorded. Default: false. */
+  log_required?: boolean | undefined
 }
 
 /** One gateway token. */
@@ -77,6 +83,9 @@ const gatewaySettings = z.strictObject({
   cors_origins: z.array(z.string()).default([]),
   collect_logs: z.boolean().optional(),
   log_management: z.int().min(1_000).max(10_000_000).nullish(),
+  log_management_strategy: z.enum(['STOP_INSERTING', 'DELETE_OLDEST']).nullish(),
+  log_retention_days: z.int().min(1).max(3_650).nullish(),
+  log_required: z.boolean().optional(),
   // Part of the vocabulary already; only the values that are true of this version are taken.
   cache_ttl: z.union([z.literal(0), z.null()]).optional(),
 })

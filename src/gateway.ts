@@ -18,7 +18,7 @@ import { Home, type HomeOptions } from './runs/home.ts'
 import type { Session } from './session/host.ts'
 import { LiveSession } from './session/server.ts'
 import type { Logs } from './store/logs.ts'
-import { createLogWriter, type LogWriter } from './store/writer.ts'
+import { createLogWriter, type LogWriter, type Retention } from './store/writer.ts'
 import type { Runtime, Socket } from './types.ts'
 
 /** The product. Neither `fetch` nor `upgrade` rejects. `home` is where sessions and runs live; default: here. */
@@ -54,7 +54,9 @@ export interface Given {
 
 /** Make a gateway. Nothing is asked of the network or the disk. */
 export function createGateway(config: Config, runtime: Runtime, { env = {}, logs }: Given = {}): Gateway {
-  const writer = logs && createLogWriter(logs, runtime.report)
+  const writer =
+    logs &&
+    createLogWriter({ logs, retentionOf: retentionOf(config), report: runtime.report, defer: runtime.defer })
   const rooms = createRooms(config, runtime, env, writer)
   const createHome = (options: Omit<HomeOptions, 'limits'> = {}) =>
     new Home({ ...options, limits: config.limits })
@@ -98,6 +100,22 @@ export function createGateway(config: Config, runtime: Runtime, { env = {}, logs
       for (const session of sessions) session.close()
       await writer?.flush()
     },
+  }
+}
+
+const logRows = 1_000_000
+const dayMs = 86_400_000
+
+/** How long each gateway wants its logs kept. */
+function retentionOf({ gateways }: Config): (id: string) => Retention {
+  return (id) => {
+    const { log_management, log_management_strategy, log_retention_days } =
+      gateways.find((one) => one.id === id) ?? {}
+    return {
+      rows: log_management ?? logRows,
+      strategy: log_management_strategy ?? 'DELETE_OLDEST',
+      ...(log_retention_days && { ageMs: log_retention_days * dayMs }),
+    }
   }
 }
 

@@ -9,6 +9,8 @@ export interface Runtime {
   fetch(request: Request, signal: AbortSignal): Promise<Response>
   /** Told of every fault that no caller can act on. Must not throw. */
   report(where: string, error: unknown): void
+  /** Keeps work going that is not over with the response, where the runtime would end it. Must not throw. */
+  defer?(work: Promise<unknown>): void
 }
 
 /** Text frames are strings, binary frames are bytes. */

@@ -11,7 +11,7 @@ import {
 } from '../../src/index.ts'
 import { refuseAll } from '../refuse.ts'
 import { report } from '../server.ts'
-import { logsOf, type StoreNamespace } from './store.ts'
+import { cacheOf, countersOf, logsOf, type StoreNamespace } from './store.ts'
 
 /** The Worker's bindings; text ones are the environment of the configuration. */
 export interface Bindings {
@@ -60,7 +60,13 @@ function make(bindings: Bindings): Made {
       gateway: createGateway(
         config,
         { fetch: (request, signal) => fetch(request, { signal }), report, defer: waitUntil },
-        { env, logs: logsOf(bindings.STORES) },
+        {
+          env,
+          logs: logsOf(bindings.STORES),
+          counters: countersOf(bindings.STORES),
+          cache: cacheOf(bindings.STORES),
+          shares: false,
+        },
       ),
     }
   } catch (error) {

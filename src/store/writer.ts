@@ -1,3 +1,4 @@
+import { pause } from '../pause.ts'
 import type { LogEntry, Logs } from './logs.ts'
 
 /** Rows written together at the most: some 2 ms of a database's time. */
@@ -142,5 +143,3 @@ export function createLogWriter({ logs, retentionOf, report, defer }: WriterOpti
     health: () => ({ status: isDegraded || lost > 0 ? 'degraded' : 'ok', lost }),
   }
 }
-
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))

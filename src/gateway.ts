@@ -11,6 +11,7 @@ import { readNative } from './routes/native.ts'
 import { toFailure } from './routes/respond.ts'
 import { answerQuery, describeRun, homeOf, resumeRun, stopRun } from './routes/runs.ts'
 import { grantUpgrade, keepSession, type SessionStart, serveSocket, type Upgrade } from './routes/session.ts'
+import { type Meeting, meetingOf } from './routes/sharing.ts'
 import { createTokens } from './routes/tokens.ts'
 import { readUniversal } from './routes/universal.ts'
 import type { RunQuery } from './runs/elsewhere.ts'
@@ -40,6 +41,11 @@ export interface Gateway {
    * for one that needs none.
    */
   homeOf(request: Request): string | undefined
+  /**
+   * Where each session has a home of its own: the one where a request without an upgrade meets those that ask the
+   * same, with the request to make there; undefined for one that meets none. Rejects for a body that breaks off.
+   */
+  meetingOf(request: Request): Promise<Meeting | undefined>
   /** What the home of one session asks of another. */
   askRun(query: RunQuery, home: Home): Promise<Response>
   /** Take nothing new, let what is under way finish for `limits.drainSeconds`, and end what is left as incomplete. */
@@ -101,6 +107,11 @@ export function createGateway(config: Config, runtime: Runtime, given: Given = {
     restore: (start, home) => keepSession(start, find(config.account_id, start.gateway), home),
     createHome,
     homeOf,
+    async meetingOf(request) {
+      const [, version, account, gateway = ''] = new URL(request.url).pathname.split('/')
+      const room = version === 'v1' && account === config.account_id ? rooms.get(gateway) : undefined
+      return room && meetingOf(request, room)
+    },
     askRun: answerQuery,
     async drain(home = here) {
       const sessions = [...home.sessions.values()].filter((held) => held instanceof LiveSession)

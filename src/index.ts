@@ -1,6 +1,7 @@
 export { type Config, ConfigError, type Env, isOpen, parseConfig } from './config.ts'
 export { createGateway, type Gateway, type Given } from './gateway.ts'
 export type { SessionStart, Upgrade } from './routes/session.ts'
+export type { Meeting } from './routes/sharing.ts'
 export type { AskElsewhere, RunQuery } from './runs/elsewhere.ts'
 export type { Home } from './runs/home.ts'
 export type { Journal, Run, RunRecord } from './runs/run.ts'

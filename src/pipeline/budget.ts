@@ -1,6 +1,6 @@
 import { modelOf } from '../observe/model.ts'
 import type { Counters, Settlement } from '../store/counters.ts'
-import type { Account, Dimension, RateSettings, SpendRule, Step, Watch } from '../types.ts'
+import type { Account, Dimension, RateSettings, Runtime, SpendRule, Step, Watch } from '../types.ts'
 import { admit, type Limit, scopesOf, windowOf } from './limit.ts'
 import type { Attempt, Try } from './record.ts'
 
@@ -18,7 +18,7 @@ export interface BudgetOptions {
   readonly counters: Counters
   /** What a step may use up, before it is sent. */
   readonly estimate: (step: Step) => Account
-  readonly report: (where: string, error: unknown) => void
+  readonly runtime: Pick<Runtime, 'report' | 'defer'>
 }
 
 /**
@@ -27,7 +27,7 @@ export interface BudgetOptions {
  * under way cost over their estimates, and by no more.
  */
 export function createBudget(options: BudgetOptions, next: Try): Try {
-  const { gateway, counters, report } = options
+  const { gateway, counters, runtime } = options
   return async (attempt) => {
     const charges = chargesOf(options, attempt)
     if (charges.length === 0) return next(attempt)
@@ -40,9 +40,10 @@ export function createBudget(options: BudgetOptions, next: Try): Try {
       const settlements = charges.map(({ limit: { name: _, limit: __, ...claim }, read }): Settlement => {
         return { ...claim, at, amount: (read(account) ?? 0) - claim.amount }
       })
-      counters
+      const work = counters
         .settle(gateway, settlements)
-        .catch((error: unknown) => report('limits cannot be settled', error))
+        .catch((error: unknown) => runtime.report('limits cannot be settled', error))
+      runtime.defer?.(work)
     }
     try {
       const sent = await next(attempt)

@@ -42,7 +42,7 @@ export function createPipeline(options: PipelineOptions): Handler {
     rules: settings.spend_limits?.enabled ? settings.spend_limits.rules : [],
     counters,
     estimate,
-    report: runtime.report,
+    runtime,
   }
   const route = createRoute(createBudget(budget, createRecord(send, recording)))
   return stages.reduceRight<Handler>((next, stage) => (call) => stage(call, next), route)

@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { createSqlLogs, type Env, type Given, type Sql, type SqlRow, type SqlValue } from '../src/index.ts'
+import { prices } from './prices.ts'
 
 /** What `node:sqlite` and `bun:sqlite` have in common, as far as it is used here. */
 interface Database {
@@ -21,10 +22,10 @@ const busyMs = 50
 /** Statements kept ready; past it they are made anew each time. */
 const preparedMax = 200
 
-/** The embedded store of a folder, with the environment. */
+/** The embedded store of a folder, with the environment and the list of prices. */
 export async function givenBy(env: Env | undefined, data: string | undefined): Promise<Given> {
-  const own = env && { env }
-  return data === undefined ? { ...own } : { ...own, logs: createSqlLogs(await openSqlite(data, 'logs')) }
+  const logs = data === undefined ? undefined : createSqlLogs(await openSqlite(data, 'logs'))
+  return { prices, ...(env && { env }), ...(logs && { logs }) }
 }
 
 /**

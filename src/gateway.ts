@@ -2,6 +2,8 @@ import { type Context, Hono } from 'hono'
 import { type Config, type Env, isAuthenticated } from './config.ts'
 import { GatewayError, toGatewayError } from './errors.ts'
 import { newId } from './ids.ts'
+import type { PriceList } from './observe/prices.ts'
+import { createPricing } from './observe/pricing.ts'
 import { createPipeline } from './pipeline/index.ts'
 import { createSend } from './pipeline/send.ts'
 import { createProviders } from './providers/providers.ts'
@@ -50,12 +52,15 @@ export interface Given {
   readonly env?: Env
   /** Where requests are recorded; absent: nowhere. */
   readonly logs?: Logs
+  /** What models cost; absent: only what the configuration and providers tell. */
+  readonly prices?: PriceList
 }
 
 /** Make a gateway. Nothing is asked of the network or the disk. */
-export function createGateway(config: Config, runtime: Runtime, { env = {}, logs }: Given = {}): Gateway {
+export function createGateway(config: Config, runtime: Runtime, given: Given = {}): Gateway {
+  const { logs } = given
   const writer = logs && createLogWriter(logs, runtime.report)
-  const rooms = createRooms(config, runtime, env, writer)
+  const rooms = createRooms(config, runtime, given, writer)
   const createHome = (options: Omit<HomeOptions, 'limits'> = {}) =>
     new Home({ ...options, limits: config.limits })
   const here = createHome()
@@ -147,11 +152,12 @@ function createApp(
 function createRooms(
   config: Config,
   runtime: Runtime,
-  env: Env,
+  { env = {}, prices }: Given,
   writer: LogWriter | undefined,
 ): ReadonlyMap<string, Room> {
   const providers = createProviders(config.providers, env)
   const send = createSend(providers, runtime)
+  const pricing = createPricing(prices, providers.get)
   const secretsOf = (slug: string) => providers.get(slug)?.secrets ?? []
   const tokens = createTokens(config.tokens)
   const rooms = config.gateways.map((settings): Room => {
@@ -164,7 +170,7 @@ function createRooms(
       ...(backoff && { backoff }),
     }
     const recording = writer && { isOn: settings.collect_logs ?? true, add: writer.add, secretsOf }
-    return { settings, gate, providers, run: createPipeline(send, recording), defaults }
+    return { settings, gate, providers, run: createPipeline(send, pricing, recording), defaults }
   })
   return new Map(rooms.map((room) => [room.settings.id, room]))
 }

@@ -8,6 +8,7 @@ import {
   parseConfig,
   type RunQuery,
 } from '../../src/index.ts'
+import { prices } from '../prices.ts'
 import { refuseAll } from '../refuse.ts'
 import { report } from '../server.ts'
 
@@ -57,7 +58,7 @@ function make(bindings: Bindings): Made {
       gateway: createGateway(
         config,
         { fetch: (request, signal) => fetch(request, { signal }), report },
-        { env },
+        { env, prices },
       ),
     }
   } catch (error) {

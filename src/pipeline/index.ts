@@ -1,3 +1,4 @@
+import type { Pricing } from '../observe/pricing.ts'
 import type { Handler, Stage } from '../types.ts'
 import { createRecord, type Recording } from './record.ts'
 import { createRoute } from './route.ts'
@@ -7,7 +8,7 @@ import type { Send } from './send.ts'
 const stages: readonly Stage[] = []
 
 /** From a call to its result, over whichever way in it came. */
-export function createPipeline(send: Send, recording: Recording | undefined): Handler {
-  const route = createRoute(createRecord(send, recording))
+export function createPipeline(send: Send, pricing: Pricing, recording: Recording | undefined): Handler {
+  const route = createRoute(createRecord(send, pricing, recording))
   return stages.reduceRight<Handler>((next, stage) => (call) => stage(call, next), route)
 }

@@ -10,6 +10,7 @@ import {
   type SqlRow,
   type SqlValue,
 } from '../src/index.ts'
+import { prices } from './prices.ts'
 import { report } from './server.ts'
 
 /** What `node:sqlite` and `bun:sqlite` have in common, as far as it is used here. */
@@ -31,10 +32,10 @@ const busyMs = 50
 /** Statements kept ready; past it they are made anew each time. */
 const preparedMax = 200
 
-/** The embedded stores of a folder, a file each, with the environment. */
+/** The embedded stores of a folder, a file each, with the environment and the list of prices. */
 export async function givenBy(env: Env | undefined, data: string | undefined): Promise<Given> {
-  const own = env && { env }
-  if (data === undefined) return { ...own }
+  const own = { prices, ...(env && { env }) }
+  if (data === undefined) return own
   return {
     ...own,
     logs: createSqlLogs(await openSqlite(data, 'logs')),

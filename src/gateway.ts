@@ -2,6 +2,8 @@ import { type Context, Hono } from 'hono'
 import { type Config, type Env, isAuthenticated } from './config.ts'
 import { GatewayError, toGatewayError } from './errors.ts'
 import { newId } from './ids.ts'
+import type { PriceList } from './observe/prices.ts'
+import { createPricing } from './observe/pricing.ts'
 import { createPipeline } from './pipeline/index.ts'
 import { createSend } from './pipeline/send.ts'
 import { createProviders } from './providers/providers.ts'
@@ -64,6 +66,8 @@ export interface Given {
   readonly cache?: Cache
   /** Whether one request may wait for another where there is no home of a session; default true. */
   readonly shares?: boolean
+  /** What models cost; absent: only what the configuration and providers tell. */
+  readonly prices?: PriceList
 }
 
 /** Make a gateway. Nothing is asked of the network or the disk. */
@@ -72,7 +76,7 @@ export function createGateway(config: Config, runtime: Runtime, given: Given = {
   const { report, defer } = runtime
   const writer = logs && createLogWriter({ logs, retentionOf: retentionOf(config), report, defer })
   const cache = createMemoryCache(given.cache)
-  const rooms = createRooms(config, runtime, { env: given.env ?? {}, writer, counters, cache })
+  const rooms = createRooms(config, runtime, { ...given, writer, counters, cache })
   const createHome = (options: Omit<HomeOptions, 'limits'> = {}) =>
     new Home({ ...options, limits: config.limits })
   const here = createHome({ shares })
@@ -182,8 +186,7 @@ function createApp(
   return app
 }
 
-interface Stores {
-  readonly env: Env
+interface Stores extends Pick<Given, 'env' | 'prices'> {
   readonly writer: LogWriter | undefined
   readonly counters: Counters
   readonly cache: Cache
@@ -192,10 +195,11 @@ interface Stores {
 function createRooms(
   config: Config,
   runtime: Runtime,
-  { env, writer, counters, cache }: Stores,
+  { env = {}, prices, writer, counters, cache }: Stores,
 ): ReadonlyMap<string, Room> {
   const providers = createProviders(config.providers, env)
   const send = createSend(providers, runtime)
+  const pricing = createPricing(prices, providers.get)
   const secretsOf = (slug: string) => providers.get(slug)?.secrets ?? []
   const tokens = createTokens(config.tokens)
   const rooms = config.gateways.map((settings): Room => {
@@ -214,7 +218,7 @@ function createRooms(
       add: writer.add,
       secretsOf,
     }
-    const run = createPipeline({ settings, send, cache, counters, recording, estimate: () => ({}), runtime })
+    const run = createPipeline({ settings, send, pricing, cache, counters, recording, runtime })
     return { settings, gate, providers, run, defaults }
   })
   return new Map(rooms.map((room) => [room.settings.id, room]))

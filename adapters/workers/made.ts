@@ -9,6 +9,7 @@ import {
   parseConfig,
   type RunQuery,
 } from '../../src/index.ts'
+import { prices } from '../prices.ts'
 import { refuseAll } from '../refuse.ts'
 import { report } from '../server.ts'
 import { cacheOf, countersOf, logsOf, type StoreNamespace } from './store.ts'
@@ -62,6 +63,7 @@ function make(bindings: Bindings): Made {
         { fetch: (request, signal) => fetch(request, { signal }), report, defer: waitUntil },
         {
           env,
+          prices,
           logs: logsOf(bindings.STORES),
           counters: countersOf(bindings.STORES),
           cache: cacheOf(bindings.STORES),

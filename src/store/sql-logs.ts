@@ -41,16 +41,25 @@ const columns: { readonly [K in keyof LogRow]: string } = {
   tokens_in: 'INTEGER',
   tokens_out: 'INTEGER',
   tokens_cached: 'INTEGER',
+  tokens_cache_written: 'INTEGER',
+  tokens_reasoning: 'INTEGER',
   usage_basis: 'TEXT',
   cost: 'DOUBLE PRECISION',
+  cost_basis: "TEXT NOT NULL DEFAULT 'unknown'",
+  custom_cost: 'INTEGER NOT NULL DEFAULT 0',
   metadata: 'TEXT',
   user_agent: 'TEXT',
 }
 const names = Object.keys(columns) as (keyof LogRow)[]
-const booleans: readonly string[] = ['success', 'cached', 'streamed', 'upstream_stopped']
+const booleans: readonly string[] = ['success', 'cached', 'streamed', 'upstream_stopped', 'custom_cost']
 
-const definition = Object.entries(columns)
-  .map(([name, type]) => `${name} ${type}`)
+/** Columns that came with the second version. */
+const second: readonly string[] = ['tokens_cache_written', 'tokens_reasoning', 'cost_basis', 'custom_cost']
+const define = ([name, type]: [string, string]): string => `${name} ${type}`
+const definitions = Object.entries(columns)
+const definition = definitions
+  .filter(([name]) => !second.includes(name))
+  .map(define)
   .join(', ')
 const steps = [
   [
@@ -58,6 +67,9 @@ const steps = [
     'CREATE INDEX logs_by_time ON logs (gateway, created_at)',
     'CREATE TABLE log_bodies (id TEXT NOT NULL, part TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (id, part))',
   ],
+  definitions
+    .filter(([name]) => second.includes(name))
+    .map((column) => `ALTER TABLE logs ADD COLUMN ${define(column)}`),
 ]
 const insertRow = `INSERT INTO logs (${names.join(', ')}) VALUES (${names.map(() => '?').join(', ')}) ON CONFLICT (id) DO NOTHING`
 /** A row a body, since a value of some stores is no larger than 2 MB. */

@@ -1,16 +1,10 @@
 import { DurableObject, type DurableState, type DurableStorage } from 'cloudflare:workers'
-import {
-  type Cache,
-  type Counters,
-  createShardedLogs,
-  createSqlCache,
-  createSqlCounters,
-  createSqlLogs,
-  type Logs,
-  type Sql,
-  type SqlRow,
-  type SqlValue,
-} from '../../src/index.ts'
+import type { Cache, Counters, Logs } from '../../src/index.ts'
+import { createShardedLogs } from '../../src/store/sharded-logs.ts'
+import type { Sql, SqlRow, SqlValue } from '../../src/store/sql.ts'
+import { createSqlCache } from '../../src/store/sql-cache.ts'
+import { createSqlCounters } from '../../src/store/sql-counters.ts'
+import { createSqlLogs } from '../../src/store/sql-logs.ts'
 import { report } from '../server.ts'
 
 /** Objects that share a gateway's logs: one object writes some 40,000 rows a second, but is one thread. */

@@ -1,6 +1,14 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { createSqlLogs, type Env, type Given, type Sql, type SqlRow, type SqlValue } from '../src/index.ts'
+import {
+  createSqlConfig,
+  createSqlLogs,
+  type Env,
+  type Given,
+  type Sql,
+  type SqlRow,
+  type SqlValue,
+} from '../src/index.ts'
 
 /** What `node:sqlite` and `bun:sqlite` have in common, as far as it is used here. */
 interface Database {
@@ -24,7 +32,10 @@ const preparedMax = 200
 /** The embedded store of a folder, with the environment. */
 export async function givenBy(env: Env | undefined, data: string | undefined): Promise<Given> {
   const own = env && { env }
-  return data === undefined ? { ...own } : { ...own, logs: createSqlLogs(await openSqlite(data, 'logs')) }
+  if (data === undefined) return { ...own }
+  const logs = createSqlLogs(await openSqlite(data, 'logs'))
+  const settings = createSqlConfig(await openSqlite(data, 'config'))
+  return { ...own, logs, settings }
 }
 
 /**

@@ -2,9 +2,17 @@ import * as z from 'zod'
 import { type SessionLimits, sessionDefaults } from './limits.ts'
 import type { Backoff } from './types.ts'
 
+/** What a token may do: use gateways, read of them, and change them. */
+export const scopes = ['run', 'read', 'edit'] as const
+/** One of them. */
+export type Scope = (typeof scopes)[number]
+
 /** A secret in clear, or `env:NAME` for a variable of the environment. */
 const secret = z.string().min(1)
-const slug = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/i, 'letters, digits, - and _, 64 at most')
+/** The name of a gateway, an account or a provider. */
+export const slug: z.ZodString = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9_-]{0,63}$/i, 'letters, digits, - and _, 64 at most')
 const httpUrl = z.url({ protocol: /^https?$/ })
 
 /** Settings of one gateway, in the management API's own field names. */
@@ -35,7 +43,7 @@ export interface TokenSettings {
   /** Gateways the token opens; absent: all. */
   gateways?: string[] | undefined
   /** Default: `run`. */
-  permissions: ('run' | 'read' | 'edit')[]
+  permissions: Scope[]
 }
 
 /** A row of the provider table changed, or a new row. */
@@ -62,13 +70,16 @@ export interface Config {
   account_id: string
   /** Default: one, `default`. */
   gateways: GatewaySettings[]
+  /** False where they are the default, so that what is made while running may take its place. */
+  declaresGateways: boolean
   tokens: TokenSettings[]
   providers: Record<string, ProviderSettings>
   /** Limits of sessions and runs. */
   limits: SessionLimits
 }
 
-const gatewaySettings = z.strictObject({
+/** The one vocabulary of a gateway's settings, for the configuration and for the management API. */
+export const gatewaySettings: z.ZodType<GatewaySettings> = z.strictObject({
   id: slug,
   authentication: z.boolean().optional(),
   retry_max_attempts: z.int().min(1).max(5).nullish(),
@@ -85,7 +96,7 @@ const tokenSettings = z.strictObject({
   name: z.string().min(1),
   token: secret,
   gateways: z.array(z.string()).optional(),
-  permissions: z.array(z.enum(['run', 'read', 'edit'])).default(['run']),
+  permissions: z.array(z.enum(scopes)).default(['run']),
 })
 
 const providerSettings = z.strictObject({
@@ -117,10 +128,7 @@ const sessionLimits = z.strictObject({
 const configSchema = z.strictObject({
   $schema: z.string().optional(),
   account_id: slug.default('default'),
-  gateways: z
-    .array(gatewaySettings)
-    .min(1)
-    .default([{ id: 'default', cors_origins: [] }]),
+  gateways: z.array(gatewaySettings).min(1).optional(),
   tokens: z.array(tokenSettings).default([]),
   providers: z.record(slug, providerSettings).default({}),
   limits: sessionLimits.default(sessionDefaults),
@@ -136,22 +144,25 @@ export class ConfigError extends Error {
 
 /**
  * Check a configuration and resolve its `env:NAME` references.
- * `TRUNKLINE_TOKEN` in the environment stands for a token of that value when no token is configured.
+ * `TRUNKLINE_TOKEN` in the environment stands for a token of that value when no token is configured; it may do all, so
+ * that whoever starts a gateway can set it up.
  * @throws ConfigError
  */
 export function parseConfig(input: unknown = {}, env: Env = {}): Config {
   const parsed = configSchema.safeParse(input)
   if (!parsed.success) throw new ConfigError(z.prettifyError(parsed.error))
-  const { tokens, providers, ...rest } = parsed.data
+  const { tokens, providers, gateways, ...rest } = parsed.data
   const own = tokens.map((token, index) => ({
     ...token,
     token: resolve(token.token, env, `tokens[${index}].token`),
   }))
   if (own.length === 0 && env.TRUNKLINE_TOKEN) {
-    own.push({ name: 'TRUNKLINE_TOKEN', token: env.TRUNKLINE_TOKEN, permissions: ['run'] })
+    own.push({ name: 'TRUNKLINE_TOKEN', token: env.TRUNKLINE_TOKEN, permissions: [...scopes] })
   }
   const config: Config = {
     ...rest,
+    gateways: gateways ?? [{ id: 'default', cors_origins: [] }],
+    declaresGateways: gateways !== undefined,
     tokens: own,
     providers: mapValues(providers, (row, name) => withKey(row, name, env)),
   }
@@ -161,12 +172,12 @@ export function parseConfig(input: unknown = {}, env: Env = {}): Config {
 
 /** True when some gateway answers callers without a token. */
 export function isOpen(config: Config): boolean {
-  return config.gateways.some((gateway) => !isAuthenticated(config, gateway))
+  return config.gateways.some((gateway) => !isAuthenticated(gateway, config.tokens.length))
 }
 
-/** Whether a gateway refuses callers without a token. */
-export function isAuthenticated(config: Config, gateway: GatewaySettings): boolean {
-  return gateway.authentication ?? config.tokens.length > 0
+/** Whether a gateway refuses callers without a token, where there are so many tokens. */
+export function isAuthenticated(gateway: GatewaySettings, tokens: number): boolean {
+  return gateway.authentication ?? tokens > 0
 }
 
 function withKey(row: ProviderSettings, name: string, env: Env): ProviderSettings {

@@ -1,24 +1,22 @@
 import { type Context, Hono } from 'hono'
-import { type Config, type Env, isAuthenticated } from './config.ts'
+import type { Config, Env } from './config.ts'
 import { GatewayError, toGatewayError } from './errors.ts'
 import { newId } from './ids.ts'
-import { createPipeline } from './pipeline/index.ts'
-import { createSend } from './pipeline/send.ts'
-import { createProviders } from './providers/providers.ts'
+import { createRooms } from './rooms.ts'
 import { answerCall, createAnswer, type Respond } from './routes/answer.ts'
 import type { Asking, Room } from './routes/context.ts'
 import { readNative } from './routes/native.ts'
 import { toFailure } from './routes/respond.ts'
 import { answerQuery, describeRun, homeOf, resumeRun, stopRun } from './routes/runs.ts'
 import { grantUpgrade, keepSession, type SessionStart, serveSocket, type Upgrade } from './routes/session.ts'
-import { createTokens } from './routes/tokens.ts'
 import { readUniversal } from './routes/universal.ts'
 import type { RunQuery } from './runs/elsewhere.ts'
 import { Home, type HomeOptions } from './runs/home.ts'
 import type { Session } from './session/host.ts'
 import { LiveSession } from './session/server.ts'
+import type { ConfigStore } from './store/config.ts'
 import type { Logs } from './store/logs.ts'
-import { createLogWriter, type LogWriter } from './store/writer.ts'
+import { createLogWriter } from './store/writer.ts'
 import type { Runtime, Socket } from './types.ts'
 
 /** The product. Neither `fetch` nor `upgrade` rejects. `home` is where sessions and runs live; default: here. */
@@ -50,28 +48,30 @@ export interface Given {
   readonly env?: Env
   /** Where requests are recorded; absent: nowhere. */
   readonly logs?: Logs
+  /** Where what changes while running is kept; absent: only the configuration counts. */
+  readonly settings?: ConfigStore
 }
 
 /** Make a gateway. Nothing is asked of the network or the disk. */
-export function createGateway(config: Config, runtime: Runtime, { env = {}, logs }: Given = {}): Gateway {
+export function createGateway(
+  config: Config,
+  runtime: Runtime,
+  { env = {}, logs, settings }: Given = {},
+): Gateway {
   const writer = logs && createLogWriter(logs, runtime.report)
-  const rooms = createRooms(config, runtime, env, writer)
+  const rooms = createRooms({ config, runtime, env, writer, store: settings })
   const createHome = (options: Omit<HomeOptions, 'limits'> = {}) =>
     new Home({ ...options, limits: config.limits })
   const here = createHome()
 
-  const find = (account: string, gateway: string): Room => {
-    const room = account === config.account_id ? rooms.get(gateway) : undefined
-    if (!room) throw new GatewayError('unknown_gateway')
-    return room
-  }
+  const finder = (start: SessionStart) => () => rooms.find(config.account_id, start.gateway)
 
   const refuse = (where: string, error: unknown, requestId: string): Response => {
     if (!(error instanceof GatewayError)) runtime.report(where, error)
     return toFailure(toGatewayError(error), requestId)
   }
   const health = () => ({ status: 'ok', ...(writer && { logs: writer.health() }) })
-  const app = createApp(find, runtime, refuse, health)
+  const app = createApp(rooms.find, runtime, refuse, health)
 
   return {
     fetch: async (request, home = here) => app.fetch(request, { home }),
@@ -80,14 +80,13 @@ export function createGateway(config: Config, runtime: Runtime, { env = {}, logs
       try {
         const [, version, account, gateway, rest] = new URL(request.url).pathname.split('/')
         if (version !== 'v1' || !account || !gateway || rest) throw new GatewayError('not_found')
-        return await grantUpgrade(request, requestId, find(account, gateway), home)
+        return await grantUpgrade(request, requestId, await rooms.find(account, gateway), home)
       } catch (error) {
         return refuse('upgrade', error, requestId)
       }
     },
-    open: (socket, start, home = here) =>
-      serveSocket(socket, start, find(config.account_id, start.gateway), home),
-    restore: (start, home) => keepSession(start, find(config.account_id, start.gateway), home),
+    open: (socket, start, home = here) => serveSocket(socket, start, finder(start), home),
+    restore: (start, home) => keepSession(start, finder(start), home),
     createHome,
     homeOf,
     askRun: answerQuery,
@@ -101,7 +100,7 @@ export function createGateway(config: Config, runtime: Runtime, { env = {}, logs
   }
 }
 
-type Find = (account: string, gateway: string) => Room
+type Find = (account: string, gateway: string) => Promise<Room>
 type Refuse = (where: string, error: unknown, requestId: string) => Response
 
 /** The routes. What is found in the path and before an answer begins is refused without CORS. */
@@ -113,9 +112,9 @@ function createApp(
 ): Hono<{ Bindings: { home: Home } }> {
   const answer = createAnswer(runtime.report)
   const app = new Hono<{ Bindings: { home: Home } }>()
-  const on = (context: Context<{ Bindings: { home: Home } }>, respond: Respond): Promise<Response> => {
+  const on = async (context: Context<{ Bindings: { home: Home } }>, respond: Respond): Promise<Response> => {
     const { account = '', gateway = '' } = context.req.param()
-    const room = find(account, gateway)
+    const room = await find(account, gateway)
     return answer({ request: context.req.raw, room, home: context.env.home }, respond)
   }
   const universal = answerCall(async (asking) => {
@@ -142,31 +141,6 @@ function createApp(
   app.notFound(() => toFailure(new GatewayError('not_found'), newId()))
   app.onError((error) => refuse('fetch', error, newId()))
   return app
-}
-
-function createRooms(
-  config: Config,
-  runtime: Runtime,
-  env: Env,
-  writer: LogWriter | undefined,
-): ReadonlyMap<string, Room> {
-  const providers = createProviders(config.providers, env)
-  const send = createSend(providers, runtime)
-  const secretsOf = (slug: string) => providers.get(slug)?.secrets ?? []
-  const tokens = createTokens(config.tokens)
-  const rooms = config.gateways.map((settings): Room => {
-    const required = isAuthenticated(config, settings)
-    const gate = { id: settings.id, required, tokens, slots: providers.credentialHeaders }
-    const { retry_max_attempts: maxAttempts, retry_delay: retryDelay, retry_backoff: backoff } = settings
-    const defaults = {
-      ...(maxAttempts && { maxAttempts }),
-      ...(retryDelay != null && { retryDelay }),
-      ...(backoff && { backoff }),
-    }
-    const recording = writer && { isOn: settings.collect_logs ?? true, add: writer.add, secretsOf }
-    return { settings, gate, providers, run: createPipeline(send, recording), defaults }
-  })
-  return new Map(rooms.map((room) => [room.settings.id, room]))
 }
 
 /** Provider, path and query of a pass-through URL, as the client wrote them: nothing decoded, nothing tidied. */

@@ -1,7 +1,9 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import {
+  createSqlCache,
   createSqlConfig,
+  createSqlCounters,
   createSqlLogs,
   type Env,
   type Given,
@@ -9,6 +11,7 @@ import {
   type SqlRow,
   type SqlValue,
 } from '../src/index.ts'
+import { report } from './server.ts'
 
 /** What `node:sqlite` and `bun:sqlite` have in common, as far as it is used here. */
 interface Database {
@@ -29,13 +32,17 @@ const busyMs = 50
 /** Statements kept ready; past it they are made anew each time. */
 const preparedMax = 200
 
-/** The embedded store of a folder, with the environment. */
+/** The embedded stores of a folder, a file each, with the environment. */
 export async function givenBy(env: Env | undefined, data: string | undefined): Promise<Given> {
   const own = env && { env }
   if (data === undefined) return { ...own }
-  const logs = createSqlLogs(await openSqlite(data, 'logs'))
-  const settings = createSqlConfig(await openSqlite(data, 'config'))
-  return { ...own, logs, settings }
+  return {
+    ...own,
+    logs: createSqlLogs(await openSqlite(data, 'logs')),
+    counters: createSqlCounters(await openSqlite(data, 'counters'), { report }),
+    cache: createSqlCache(await openSqlite(data, 'cache')),
+    settings: createSqlConfig(await openSqlite(data, 'config')),
+  }
 }
 
 /**

@@ -2,19 +2,22 @@ import { type Context, Hono } from 'hono'
 import type { Config, Env } from './config.ts'
 import { GatewayError, toGatewayError } from './errors.ts'
 import { newId } from './ids.ts'
-import { createRooms } from './rooms.ts'
+import { createRooms, toRetention } from './rooms.ts'
 import { answerCall, createAnswer, type Respond } from './routes/answer.ts'
 import type { Asking, Room } from './routes/context.ts'
 import { readNative } from './routes/native.ts'
 import { toFailure } from './routes/respond.ts'
 import { answerQuery, describeRun, homeOf, resumeRun, stopRun } from './routes/runs.ts'
 import { grantUpgrade, keepSession, type SessionStart, serveSocket, type Upgrade } from './routes/session.ts'
+import { type Meeting, meetingOf } from './routes/sharing.ts'
 import { readUniversal } from './routes/universal.ts'
 import type { RunQuery } from './runs/elsewhere.ts'
 import { Home, type HomeOptions } from './runs/home.ts'
 import type { Session } from './session/host.ts'
 import { LiveSession } from './session/server.ts'
+import { type Cache, createMemoryCache } from './store/cache.ts'
 import type { ConfigStore } from './store/config.ts'
+import { type Counters, createMemoryCounters } from './store/counters.ts'
 import type { Logs } from './store/logs.ts'
 import { createLogWriter } from './store/writer.ts'
 import type { Runtime, Socket } from './types.ts'
@@ -36,6 +39,11 @@ export interface Gateway {
    * for one that needs none.
    */
   homeOf(request: Request): string | undefined
+  /**
+   * Where each session has a home of its own: the one where a request without an upgrade meets those that ask the
+   * same, with the request to make there; undefined for one that meets none. Rejects for a body that breaks off.
+   */
+  meetingOf(request: Request): Promise<Meeting | undefined>
   /** What the home of one session asks of another. */
   askRun(query: RunQuery, home: Home): Promise<Response>
   /** Take nothing new, let what is under way finish for `limits.drainSeconds`, and end what is left as incomplete. */
@@ -48,21 +56,27 @@ export interface Given {
   readonly env?: Env
   /** Where requests are recorded; absent: nowhere. */
   readonly logs?: Logs
+  /** What limits are held against; default: the process's memory. */
+  readonly counters?: Counters
+  /** Where answers are kept; default: the process's memory alone. */
+  readonly cache?: Cache
   /** Where what changes while running is kept; absent: only the configuration counts. */
   readonly settings?: ConfigStore
+  /** Whether one request may wait for another where there is no home of a session; default true. */
+  readonly shares?: boolean
 }
 
 /** Make a gateway. Nothing is asked of the network or the disk. */
-export function createGateway(
-  config: Config,
-  runtime: Runtime,
-  { env = {}, logs, settings }: Given = {},
-): Gateway {
-  const writer = logs && createLogWriter(logs, runtime.report)
-  const rooms = createRooms({ config, runtime, env, writer, store: settings })
+export function createGateway(config: Config, runtime: Runtime, given: Given = {}): Gateway {
+  const { env = {}, logs, settings, counters = createMemoryCounters(), shares = true } = given
+  const { report, defer } = runtime
+  const retentionOf = (id: string) => toRetention(rooms.all().get(id)?.settings)
+  const writer = logs && createLogWriter({ logs, retentionOf, report, defer })
+  const cache = createMemoryCache(given.cache)
+  const rooms = createRooms({ config, runtime, env, writer, counters, cache, settings })
   const createHome = (options: Omit<HomeOptions, 'limits'> = {}) =>
     new Home({ ...options, limits: config.limits })
-  const here = createHome()
+  const here = createHome({ shares })
 
   const finder = (start: SessionStart) => () => rooms.find(config.account_id, start.gateway)
 
@@ -89,13 +103,17 @@ export function createGateway(
     restore: (start, home) => keepSession(start, finder(start), home),
     createHome,
     homeOf,
+    async meetingOf(request) {
+      const [, version, account, gateway = ''] = new URL(request.url).pathname.split('/')
+      return version === 'v1' && account ? meetingOf(request, await rooms.find(account, gateway)) : undefined
+    },
     askRun: answerQuery,
     async drain(home = here) {
       const sessions = [...home.sessions.values()].filter((held) => held instanceof LiveSession)
       for (const session of sessions) session.goAway(home.drainMs)
       await home.drain(home.drainMs)
       for (const session of sessions) session.close()
-      await writer?.flush()
+      await Promise.all([writer?.flush(), counters.flush()])
     },
   }
 }

@@ -5,9 +5,11 @@ import { createSend } from './pipeline/send.ts'
 import { createProviders, type LiveProviders } from './providers/providers.ts'
 import type { Room } from './routes/context.ts'
 import { createTokens, type LiveTokens } from './routes/tokens.ts'
+import type { Cache } from './store/cache.ts'
 import type { ConfigStore, Stored } from './store/config.ts'
+import type { Counters } from './store/counters.ts'
 import { createLive, type Live } from './store/live.ts'
-import type { LogWriter } from './store/writer.ts'
+import type { LogWriter, Retention } from './store/writer.ts'
 import type { Options, Runtime } from './types.ts'
 
 /** What rooms are made from. */
@@ -16,8 +18,10 @@ export interface Base {
   readonly runtime: Runtime
   readonly env: Env
   readonly writer: LogWriter | undefined
+  readonly counters: Counters
+  readonly cache: Cache
   /** What changes while running; absent: nothing does. */
-  readonly store: ConfigStore | undefined
+  readonly settings: ConfigStore | undefined
 }
 
 /** The gateways, as they are now: those of the configuration, and those made since. */
@@ -33,7 +37,8 @@ export interface Rooms {
 }
 
 /** Make the rooms of the configuration; those of the store come with the first request. */
-export function createRooms({ config, runtime, env, writer, store }: Base): Rooms {
+export function createRooms(base: Base): Rooms {
+  const { config, runtime, env, writer, counters, cache } = base
   const providers = createProviders(config.providers, env)
   const tokens = createTokens(config.tokens)
   const secretsOf = (slug: string) => providers.get(slug)?.secrets ?? []
@@ -54,8 +59,15 @@ export function createRooms({ config, runtime, env, writer, store }: Base): Room
       ...(retryDelay != null && { retryDelay }),
       ...(backoff && { backoff }),
     }
-    const recording = writer && { isOn: settings.collect_logs ?? true, add: writer.add, secretsOf }
-    return { settings, gate, providers, run: createPipeline(send, recording), defaults }
+    const recording = writer && {
+      isOn: settings.collect_logs ?? true,
+      isRequired: settings.log_required ?? false,
+      isHealthy: () => writer.health().status === 'ok',
+      add: writer.add,
+      secretsOf,
+    }
+    const run = createPipeline({ settings, send, cache, counters, recording, estimate: () => ({}), runtime })
+    return { settings, gate, providers, run, defaults }
   }
 
   const configured = new Map(config.gateways.map((settings) => [settings.id, toRoom(settings)]))
@@ -80,7 +92,7 @@ export function createRooms({ config, runtime, env, writer, store }: Base): Room
     tokens.replace(stored.token)
   }
 
-  const live = store && createLive(store, apply, runtime.report)
+  const live = base.settings && createLive(base.settings, apply, runtime.report)
   return {
     async find(account, gateway) {
       const stale = live?.check()
@@ -93,5 +105,18 @@ export function createRooms({ config, runtime, env, writer, store }: Base): Room
     tokens,
     providers,
     live,
+  }
+}
+
+const logRows = 1_000_000
+const dayMs = 86_400_000
+
+/** How long a gateway wants its logs kept. */
+export function toRetention(settings: Partial<GatewaySettings> = {}): Retention {
+  const { log_management, log_management_strategy, log_retention_days } = settings
+  return {
+    rows: log_management ?? logRows,
+    strategy: log_management_strategy ?? 'DELETE_OLDEST',
+    ...(log_retention_days && { ageMs: log_retention_days * dayMs }),
   }
 }

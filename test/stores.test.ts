@@ -7,14 +7,15 @@ import { promisify } from 'node:util'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { root } from './launch.ts'
 import { configTests } from './suites/stores/config.ts'
-import { logsTests } from './suites/stores/logs.ts'
+import { exactTests, logsTests } from './suites/stores/logs.ts'
 
 const commands = {
   node: ['node'],
   bun: ['bun'],
   deno: ['deno', 'run', '--quiet', '--allow-all', '--no-check'],
 } as const
-type Results = Record<'config' | 'logs', Record<string, string | null>>
+const suites = { config: configTests, logs: [...logsTests, ...exactTests], sharded: logsTests }
+type Results = Record<keyof typeof suites, Record<string, string | null>>
 
 /** Run the suites as a program of a runtime, over SQLite files of its own. */
 async function runIn([command, ...args]: readonly [string, ...string[]]): Promise<Results> {
@@ -33,7 +34,7 @@ describe.each(Object.entries(commands))('SQLite in %s', (_, command) => {
   beforeAll(async () => {
     results = await runIn(command)
   }, 60_000)
-  for (const [suite, tests] of Object.entries({ config: configTests, logs: logsTests }))
+  for (const [suite, tests] of Object.entries(suites))
     test.each(tests.map(({ name }) => name))(`${suite} %s`, async (name) => {
       expect(results[suite as keyof Results][name]).toBeNull()
     })

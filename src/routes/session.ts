@@ -83,12 +83,12 @@ export type FindRoom = () => Promise<Room>
 
 /** Serve a socket whose upgrade was granted. Settings were checked then; the token is checked for each request. */
 export function serveSocket(socket: Socket, start: SessionStart, find: FindRoom, home: Home): Session {
-  return openSession(socket, toInit(start), home, hostOf(start, find))
+  return openSession(socket, toInit(start), home, hostOf(start, find, home))
 }
 
 /** Hold a session whose socket is gone, and whose runs may be. */
 export function keepSession(start: SessionStart, find: FindRoom, home: Home): void {
-  holdSession(toInit(start), home, hostOf(start, find))
+  holdSession(toInit(start), home, hostOf(start, find, home))
 }
 
 const toInit = ({ gateway, credential, ...init }: SessionStart): SessionInit => ({
@@ -96,14 +96,15 @@ const toInit = ({ gateway, credential, ...init }: SessionStart): SessionInit => 
   owner: { gateway, credential },
 })
 
-function hostOf({ gateway, credential }: SessionStart, find: FindRoom): Host {
+function hostOf({ gateway, credential }: SessionStart, find: FindRoom, home: Home): Host {
   const tokenIn = async ({ gate }: Room) => (credential === null ? undefined : gate.tokens.get(credential))
   return {
-    async start({ request, eventId, wire, defaults }, signal) {
+    async start({ request, eventId, runId, wire, defaults }, signal) {
       const room = await find()
       const options = readDefaults(defaults)
       const asker = { requestId: newId(), eventId, token: await tokenIn(room), options, wire, signal }
-      const call = await toUniversalCall(request, asker, room)
+      const asked = await toUniversalCall(request, asker, room)
+      const call = { ...asked, ...(runId !== undefined && { runId }), ...home.sharing }
       return toReply(call, await room.run(call))
     },
     checkDefaults: (changed) => void readDefaults(changed),

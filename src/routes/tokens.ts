@@ -1,12 +1,15 @@
 import type { Scope, TokenSettings } from '../config.ts'
 import { sha256 } from '../hash.ts'
 import type { StoredToken } from '../store/config.ts'
+import type { RateSettings } from '../types.ts'
 
 /** A gateway token as it is kept: without its secret. */
 export interface Token {
   readonly name: string
   /** SHA-256 of the secret, in hex. */
   readonly digest: string
+  /** Limits of its own. */
+  readonly rates: RateSettings
   /** Whether it is good for calls of a gateway. */
   opens(gateway: string): boolean
   /** Whether it has a scope for a gateway, or for all of them. */
@@ -55,17 +58,17 @@ export function createTokens(settings: readonly TokenSettings[]): LiveTokens {
 }
 
 async function hashAll(settings: readonly TokenSettings[]): Promise<ReadonlyMap<string, Held>> {
-  const tokens = settings.map(async ({ token, gateways = null, ...rest }) =>
-    toHeld({ ...rest, gateways, digest: await sha256(token), expires_at: null }),
+  const tokens = settings.map(async ({ name, token, permissions, gateways = null, ...rates }) =>
+    toHeld({ name, permissions, gateways, rates, digest: await sha256(token), expires_at: null }),
   )
   return new Map((await Promise.all(tokens)).map((token) => [token.digest, token]))
 }
 
-type Row = Pick<StoredToken, 'name' | 'digest' | 'permissions' | 'gateways' | 'expires_at'>
+type Row = Omit<StoredToken, 'id' | 'created_at'>
 
-function toHeld({ name, digest, permissions, gateways, expires_at: expiresAt }: Row): Held {
+function toHeld({ name, digest, permissions, gateways, rates, expires_at: expiresAt }: Row): Held {
   const may = (scope: Scope, gateway?: string): boolean =>
     permissions.includes(scope) &&
     (gateways === null || (gateway !== undefined && gateways.includes(gateway)))
-  return { name, digest, expiresAt, may, opens: (gateway) => may('run', gateway) }
+  return { name, digest, rates, expiresAt, may, opens: (gateway) => may('run', gateway) }
 }

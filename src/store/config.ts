@@ -1,4 +1,5 @@
 import type { GatewaySettings, Scope } from '../config.ts'
+import type { RateSettings } from '../types.ts'
 
 /** A gateway that was made while running, or the settings of the one that needs no making. */
 export interface StoredGateway {
@@ -18,6 +19,8 @@ export interface StoredToken {
   readonly permissions: readonly Scope[]
   /** Gateways it opens; null: all. */
   readonly gateways: readonly string[] | null
+  /** Limits of its own. */
+  readonly rates: RateSettings
   readonly created_at: number
   readonly expires_at: number | null
 }

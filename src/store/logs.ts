@@ -162,6 +162,7 @@ export interface SeriesPoint {
   readonly at: number
   /** Null without a dimension, and for what has no value in it. */
   readonly group: string | null
+  /** Whose first attempt is among the attempts. */
   readonly requests: number
   readonly attempts: number
   readonly errors: number
@@ -189,6 +190,6 @@ export interface Logs {
   patch(gateway: string, id: string, patch: LogPatch): Promise<boolean>
   /** The first of them in their order. */
   remove(query: LogQuery): Promise<void>
-  /** Keep the newest `rows` of a gateway. */
-  trim(gateway: string, rows: number): Promise<void>
+  /** Keep the newest `rows` of a gateway, and of these what was made at or after `before`, in ms since the epoch. */
+  trim(gateway: string, rows: number, before: number): Promise<void>
 }

@@ -48,15 +48,16 @@ const steps = [
   [
     `CREATE TABLE logs (${definition}, feedback INTEGER, score DOUBLE PRECISION)`,
     'CREATE INDEX logs_by_time ON logs (gateway, created_at)',
-    'CREATE TABLE log_bodies (id TEXT PRIMARY KEY, request TEXT, response TEXT)',
+    'CREATE TABLE log_bodies (id TEXT NOT NULL, part TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (id, part))',
   ],
   [
     'CREATE TABLE log_metadata (id TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (id, name))',
   ],
 ]
 const insertRow = `INSERT INTO logs (${names.join(', ')}) VALUES (${names.map(() => '?').join(', ')}) ON CONFLICT (id) DO NOTHING`
-const insertBodies =
-  'INSERT INTO log_bodies (id, request, response) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING'
+/** A row a body, since a value of some stores is no larger than 2 MB. */
+const insertBody =
+  'INSERT INTO log_bodies (id, part, body) VALUES (?, ?, ?) ON CONFLICT (id, part) DO NOTHING'
 const insertMetadata =
   'INSERT INTO log_metadata (id, name, value) VALUES (?, ?, ?) ON CONFLICT (id, name) DO NOTHING'
 /** Durable Objects bind 100 values to a statement. */
@@ -98,9 +99,12 @@ export function createSqlLogs(sql: Sql): Logs {
     },
     async bodies(gateway, id) {
       const text =
-        'SELECT b.request, b.response FROM logs l LEFT JOIN log_bodies b ON b.id = l.id WHERE l.gateway = ? AND l.id = ?'
-      const [row] = await (await open()).all(text, gateway, id)
-      return row && (row as unknown as LogBodies)
+        'SELECT b.part, b.body FROM logs l LEFT JOIN log_bodies b ON b.id = l.id WHERE l.gateway = ? AND l.id = ?'
+      const rows = await (await open()).all(text, gateway, id)
+      if (rows.length === 0) return undefined
+      const bodyOf = (part: keyof LogBodies) =>
+        rows.find((row) => row.part === part)?.body as string | undefined
+      return { request: bodyOf('request') ?? null, response: bodyOf('response') ?? null }
     },
     async patch(gateway, id, patch) {
       const db = await open()
@@ -113,16 +117,15 @@ export function createSqlLogs(sql: Sql): Logs {
       const text = `SELECT id FROM logs WHERE ${where} ${orderOf(query)} LIMIT ?`
       await removeAll(await open(), [text, ...values], query.limit)
     },
-    async trim(gateway, rows) {
+    async trim(gateway, rows, before) {
       const db = await open()
       const newest =
         'SELECT created_at, id FROM logs WHERE gateway = ? ORDER BY created_at DESC, id DESC LIMIT 1 OFFSET ?'
       const [last] = await db.all(newest, gateway, rows)
-      if (!last) return
-      const { created_at: at = null, id = null } = last
-      const older = 'created_at < ? OR (created_at = ? AND id <= ?)'
+      const { created_at: at = -1, id = '' } = last ?? {}
+      const older = 'created_at < ? OR created_at < ? OR (created_at = ? AND id <= ?)'
       const text = `SELECT id FROM logs WHERE gateway = ? AND (${older}) ORDER BY created_at LIMIT ?`
-      await removeAll(db, [text, gateway, at, at, id], Number.POSITIVE_INFINITY)
+      await removeAll(db, [text, gateway, before, at, at, id], Number.POSITIVE_INFINITY)
     },
   }
 }
@@ -166,9 +169,12 @@ function toStatements({ row, bodies }: LogEntry): Statement[] {
     const value = row[name]
     return typeof value === 'boolean' ? Number(value) : toValue(value)
   })
-  const kept = bodies.request !== null || bodies.response !== null
-  const own: Statement = [insertBodies, row.id, toValue(bodies.request), toValue(bodies.response)]
-  return [[insertRow, ...values], ...(kept ? [own] : []), ...toMetadata(row.id, row.metadata)]
+  const kept = Object.entries(bodies).filter(([, body]) => body !== null)
+  return [
+    [insertRow, ...values],
+    ...kept.map(([part, body]): Statement => [insertBody, row.id, part, toValue(body)]),
+    ...toMetadata(row.id, row.metadata),
+  ]
 }
 
 const toValue = (value: SqlValue): SqlValue => (typeof value === 'string' ? writable(value) : value)

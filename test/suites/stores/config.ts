@@ -24,6 +24,7 @@ const token = (id: string, name = id): StoredToken => ({
   digest: `digest of ${id}`,
   permissions: ['run', 'edit'],
   gateways: null,
+  rates: {},
   created_at: 1_700_000_000_000,
   expires_at: null,
 })

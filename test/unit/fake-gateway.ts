@@ -60,6 +60,8 @@ export interface Behaviour {
   inFlight: number
   messageBytes: number
   windowBytes: number
+  /** Where HTTP requests for `redirect` are sent. */
+  location: string
 }
 
 interface FakeRun {
@@ -101,6 +103,7 @@ export class FakeGateway {
     inFlight: 64,
     messageBytes: 1 << 20,
     windowBytes: 1 << 16,
+    location: '/elsewhere',
   }
   /** Every message, in order. */
   readonly received: Message[] = []
@@ -121,6 +124,7 @@ export class FakeGateway {
       handleProtocols: (offered) => this.behaviour.protocol ?? [...offered][0] ?? false,
     })
     this.#server.on('upgrade', (request, socket, head) => {
+      socket.on('error', () => socket.destroy())
       const protocols = request.headers['sec-websocket-protocol'] ?? ''
       this.handshakes.push({ protocols, url: request.url ?? '' })
       if (this.behaviour.refusals > 0) {
@@ -320,7 +324,9 @@ export class FakeGateway {
     const { method = '', url = '', headers } = request
     const body = await text(request)
     this.requests.push({ method, url, headers, body })
-    if (url.includes('/stream') || body.includes('"endpoint":"stream"')) {
+    if (url.includes('/redirect') || body.includes('"endpoint":"redirect"'))
+      response.writeHead(302, { location: this.behaviour.location }).end()
+    else if (url.includes('/stream') || body.includes('"endpoint":"stream"')) {
       response.writeHead(200, { 'content-type': 'text/event-stream', 'cf-aig-step': '0' })
       for (const part of [': hello\n\nda', 'ta: {"a":1}\r\n\r', '\nevent: b\ndata: 2\n\ndata: [DONE]\n\n']) {
         response.write(part)

@@ -60,6 +60,22 @@ describe('a connection that is cut', () => {
     expect(kit.gateway.of('universal.resume')).toMatchObject([{ from: 0 }])
   })
 
+  test('while the gateway had to drop the run breaks it off, and asks for nothing again', async () => {
+    for (const { isConfirmed } of [{ isConfirmed: false }, { isConfirmed: true }]) {
+      kit.gateway.behaviour.cutAtCreate.after = isConfirmed ? 0 : 1
+      kit.gateway.behaviour.answer = () => ({ headers: sse, hangs: isConfirmed })
+      kit.gateway.calls.length = 0
+      const asked = post(await kit.open({ limits: { backoffMs: 100 } }), '/x')
+      if (isConfirmed) await asked
+      await until(() => kit.gateway.calls.length === 1)
+      kit.gateway.drop()
+      kit.proxy.cut()
+      const failed = isConfirmed ? (await asked).text() : asked
+      await expect(failed).rejects.toEqual(coded('incomplete'))
+      expect(kit.gateway.calls).toHaveLength(1)
+    }
+  })
+
   test('leaves requests waiting, which then go out', async () => {
     kit.proxy.set({ newcomers: 'pass' })
     const line = await kit.open({ limits: { backoffMs: 40, backoffMaxMs: 40 } })

@@ -86,6 +86,7 @@ interface Reading {
 interface FakeSession {
   readonly id: string
   readonly runs: Map<string, FakeRun>
+  readonly dropped: Set<string>
   socket: WebSocket | undefined
   readings: Map<string, Reading>
 }
@@ -168,6 +169,14 @@ export class FakeGateway {
     this.#sessions = new Map()
   }
 
+  /** Drop every run, as a gateway does that is short of memory. */
+  drop(): void {
+    for (const { runs, dropped } of this.#sessions.values()) {
+      for (const eventId of runs.keys()) dropped.add(eventId)
+      runs.clear()
+    }
+  }
+
   /** Send to every connection. */
   say(frame: object | string): void {
     const data = typeof frame === 'string' ? frame : JSON.stringify(frame)
@@ -179,7 +188,8 @@ export class FakeGateway {
     const asked = new URL(url, 'http://fake').searchParams.get('session') ?? ''
     const known = this.#sessions.get(asked)
     known?.socket?.close(4409)
-    const session = known ?? { id: `s${this.#count++}`, runs: new Map(), socket, readings: new Map() }
+    const fresh = { runs: new Map(), dropped: new Set<string>(), socket, readings: new Map() }
+    const session = known ?? { id: `s${this.#count++}`, ...fresh }
     session.socket = socket
     session.readings = new Map()
     this.#sessions.set(session.id, session)
@@ -229,7 +239,7 @@ export class FakeGateway {
 
   #create(session: FakeSession, item: FakeItem): void {
     const known = session.runs.has(item.eventId)
-    if (!known) {
+    if (!known && !session.dropped.has(item.eventId)) {
       this.calls.push(item.eventId)
       const run: FakeRun = { item, events: [] }
       session.runs.set(item.eventId, run)

@@ -1,5 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
-import { create, createKit, isType } from './session-kit.ts'
+import { anyone, create, createKit, isType, replyOf } from './session-kit.ts'
 
 describe('exactly once (PROTOCOL.md, "universal.create")', () => {
   test('a run that was dropped to save memory is not asked for again', async () => {
@@ -28,5 +29,57 @@ describe('exactly once (PROTOCOL.md, "universal.create")', () => {
     again.send(create('lost'))
     await again.next(isType('universal.done'))
     expect(kit.calls).toHaveLength(4)
+  })
+})
+
+describe('the window (PROTOCOL.md, "universal.ack")', () => {
+  const comments = (count: number): string[] =>
+    Array.from({ length: count }, () => ': PROCESSING, please wait\n\n')
+  const data = (n: number): string => `data: {"n":${n}}\n\n`
+
+  test('holds nothing that the client is not sent', async () => {
+    const kit = createKit({ windowBytes: 100, runBytes: 200 })
+    const answer = [...comments(50), data(0), ...comments(50), data(1), ...comments(50), 'data: [DONE]\n\n']
+    kit.answer = async () => replyOf(answer, 'text/event-stream')
+    const client = kit.connect()
+    client.send(create('e'))
+    client.send({ type: 'universal.ack', eventId: 'e', seq: -1 })
+    const done = await client.next(isType('universal.done'))
+    expect(client.frames.filter(isType('universal.stream')).map(({ metadata }) => metadata.seq)).toEqual([
+      50, 101,
+    ])
+    expect(done.metadata).toMatchObject({ seq: 152, outcome: 'completed' })
+    const run = kit.home.find(String(done.metadata.runId), anyone)
+    expect(run.keptBytes).toBeLessThanOrEqual(200 + 100)
+  })
+
+  test('holds what the client is sent, comments between or not, until that is acked', async () => {
+    const kit = createKit({ windowBytes: 100 })
+    let read = 0
+    kit.answer = async () =>
+      replyOf(
+        (function* () {
+          for (; read < 300; read += 1) yield read % 3 ? ': comment\n\n' : data(read)
+        })(),
+        'text/event-stream',
+      )
+    const client = kit.connect()
+    client.send(create('e'))
+    client.send({ type: 'universal.ack', eventId: 'e', seq: -1 })
+    const seen = () =>
+      client.frames.filter(isType('universal.stream')).map(({ metadata }) => Number(metadata.seq))
+    await sleep(50)
+    expect(seen()).toEqual([0, 3, 6, 9, 12, 15, 18])
+    expect(read).toBeLessThan(30)
+    client.send({ type: 'universal.ack', eventId: 'e', seq: 9 })
+    await sleep(50)
+    expect(seen().at(-1)).toBe(30)
+    for (let acked = 0; acked < 297; ) {
+      acked = seen().at(-1) ?? 0
+      client.send({ type: 'universal.ack', eventId: 'e', seq: acked })
+      await sleep(1)
+    }
+    await client.next(isType('universal.done'))
+    expect(seen()).toHaveLength(100)
   })
 })

@@ -21,7 +21,7 @@ describe('a connection that is cut', () => {
     expect(states).toEqual(['reconnecting', 'open'])
     expect(kit.gateway.handshakes[1]).toEqual({
       protocols: 'trunkline.v1, cf-aig-authorization.tk',
-      url: '/v1/default/default?session=s0',
+      url: '/v1/default/default?session=s0&attempt=2',
     })
     expect(kit.gateway.of('universal.resume')[0]?.from).toBeGreaterThan(0)
     expect(kit.gateway.calls).toHaveLength(1)

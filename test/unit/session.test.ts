@@ -32,6 +32,25 @@ describe('exactly once (PROTOCOL.md, "universal.create")', () => {
   })
 })
 
+describe('a session taken up again (PROTOCOL.md, "Connecting again")', () => {
+  test('goes to the latest attempt, in whichever order they arrive', () => {
+    const kit = createKit()
+    const first = kit.connect()
+    const second = kit.connect({ id: first.id, attempt: 2 })
+    expect([first.code, second.code]).toEqual([4409, undefined])
+    const late = kit.connect({ id: first.id, attempt: 1 })
+    expect([late.code, late.frames, second.code]).toEqual([4409, [], undefined])
+    late.send(create('x'))
+    late.leave()
+    const third = kit.connect({ id: first.id, attempt: 3 })
+    expect([second.code, third.code]).toEqual([4409, undefined])
+    const uncounted = kit.connect({ id: first.id })
+    expect([third.code, uncounted.code]).toEqual([4409, undefined])
+    expect(kit.connect({ id: first.id, attempt: 2 }).code).toBe(4409)
+    expect(kit.calls).toEqual([])
+  })
+})
+
 describe('the window (PROTOCOL.md, "universal.ack")', () => {
   const comments = (count: number): string[] =>
     Array.from({ length: count }, () => ': PROCESSING, please wait\n\n')

@@ -24,7 +24,10 @@ export interface ConnectOptions {
   readonly headers?: HeadersInit
   /** Aborting it closes the line. */
   readonly signal?: AbortSignal
-  /** Default: the global one. */
+  /**
+   * Default: the global one. A connection whose peer is dead cannot be ended by those of Node and Deno: it takes memory,
+   * and keeps the process alive, until TCP gives it up. Where that matters, give the one of the package `ws`.
+   */
   readonly WebSocket?: SocketConstructor
   /** For what does not go over the socket; default: the global one. */
   readonly fetch?: Fetch
@@ -141,7 +144,10 @@ export class Line extends EventTarget {
     }
   }
 
-  /** Stop every run, and close. */
+  /**
+   * Stop every run, and close. The gateway is told in the background, over another connection where it has to be; that
+   * takes two handshakes' time at most.
+   */
   close(): void {
     this.#link.close(new LineError('closed', 'The line is closed'))
   }

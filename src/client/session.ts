@@ -2,6 +2,7 @@ import { LineError } from './errors.ts'
 import { heldMessages, windowParts } from './limits.ts'
 import type { Failed, HeldRun, Ready, RunFrame } from './messages.ts'
 import type { Carrier, Run } from './run.ts'
+import { closeCodes } from './socket.ts'
 import { type Route, Uplink } from './uplink.ts'
 
 /** What a session tells its link. */
@@ -15,8 +16,6 @@ export interface Host {
   /** It is over: drained, or for a reason that would meet the next one too. */
   ended(error?: LineError): void
 }
-
-const closeCodes = { tooBig: 1009, unauthorized: 4401, takenOver: 4409 } as const
 
 /** The runs of one session of a gateway, over all of its connections (PROTOCOL.md, "Connecting again"). */
 export class Session implements Carrier {
@@ -93,9 +92,13 @@ export class Session implements Carrier {
 
   /** End it, and stop its runs for this reason. */
   close(reason: unknown): void {
-    for (const run of this.#runs.values()) run.stop(reason)
+    const eventIds = [...this.#runs.keys()]
+    for (const run of this.#runs.values()) {
+      run.carrier = undefined
+      run.stop(reason)
+    }
     this.#runs.clear()
-    this.#stop()
+    this.#finish(eventIds)
   }
 
   consumed(run: Run, size: number): void {
@@ -233,13 +236,13 @@ export class Session implements Carrier {
 
   #end(error?: LineError): void {
     this.#breakOff()
-    this.#stop()
+    this.#finish([])
     this.#host.ended(error)
   }
 
-  #stop(): void {
+  #finish(cancels: readonly string[]): void {
     clearTimeout(this.#ackTimer)
-    this.#uplink.stop()
+    this.#uplink.finish(cancels)
   }
 }
 

@@ -32,6 +32,7 @@ export function lineSuite(target: Target): void {
   describe('SDKs through line.fetch', () => sdkSuite(target))
   fetchSuite(target)
   delaySuite(target)
+  closeSuite(target)
   cutSuite(target)
   killSuite(target)
 }
@@ -154,6 +155,25 @@ function cutSuite(target: Target): void {
       )
     }
   })
+}
+
+/** A line that ends takes its runs along, whatever its connection is like. */
+function closeSuite(target: Target): void {
+  test.each(['cut', 'freeze'] as const)(
+    'closing a line stops the provider, over a connection that was %s',
+    async (how) => {
+      const proxy = await startProxy(portOf(target.url))
+      const limits = { handshakeMs: 500, backoffMs: 5_000 }
+      const line = await connect(`ws://127.0.0.1:${proxy.port}/v1/default/default`, { limits })
+      const key = newKey()
+      await ask(line, { key, interval: 20, events: 1_000 }, 'x')
+      proxy[how]()
+      if (how === 'cut') await until(() => line.state === 'reconnecting')
+      line.close()
+      expect(await ended(target, key)).toMatchObject({ how: 'client_closed' })
+      await proxy.close()
+    },
+  )
 }
 
 /** Whatever is between a client and its gateway. */

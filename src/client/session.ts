@@ -28,6 +28,8 @@ export class Session implements Carrier {
   #ackTimer: ReturnType<typeof setTimeout> | undefined
   #heldBytes = 0
   #isDraining = false
+  /** The connection was closed for the size of a message. */
+  #hasTooBig = false
   /** For how long a gateway keeps what nobody reads, in milliseconds; 0 before the first connection. */
   #detachMs = 0
   #seenAt = 0
@@ -136,6 +138,7 @@ export class Session implements Carrier {
     this.#detachMs = detachSeconds * 1_000
     const held = new Map(session.runs?.map((run) => [run.eventId, run]))
     if (!session.resumed) this.#breakOff()
+    this.#failTooBig(held)
     for (const run of this.#runs.values()) this.#resume(run, held.get(run.eventId))
     this.#freed()
   }
@@ -175,6 +178,7 @@ export class Session implements Carrier {
   }
 
   #failed(run: Run, { code, message, retryable, retryAfterMs }: Failed['error']): void {
+    if (code === 'gap') this.cancel(run) // nobody can read it to its end
     if (code === 'expired' || code === 'gap') this.#drop(run, incomplete())
     else if (code === 'draining' && run.create !== undefined) {
       this.#drop(run)
@@ -193,7 +197,7 @@ export class Session implements Carrier {
     this.#owing.clear()
     if (this.#uplink.failures === 0) this.#seenAt = Date.now()
     else if (Date.now() - this.#seenAt > this.#detachMs) this.#breakOff()
-    if (code === closeCodes.tooBig) this.#failUnconfirmed()
+    this.#hasTooBig ||= code === closeCodes.tooBig
     const isLost = this.#isDraining && (this.#runs.size === 0 || this.#uplink.failures >= this.#handshakes)
     if (code === closeCodes.unauthorized)
       this.#end(new LineError('unauthorized', 'The token was revoked, or has expired'))
@@ -203,13 +207,15 @@ export class Session implements Carrier {
     else this.#host.changed()
   }
 
-  /** One of them was larger than something on the way takes, and would be again. */
-  #failUnconfirmed(): void {
-    const error = new LineError(
-      'too_large',
-      'A message was too large for the gateway, or for something before it',
-    )
-    for (const run of this.#runs.values()) if (run.create !== undefined) this.#drop(run, error)
+  /** Of the creates that the gateway has not taken, the largest was too large, and would be again. */
+  #failTooBig(held: ReadonlyMap<string, HeldRun>): void {
+    if (!this.#hasTooBig) return
+    this.#hasTooBig = false
+    const [largest] = [...this.#runs.values()]
+      .filter(({ eventId, create }) => create !== undefined && !held.has(eventId))
+      .sort((one, other) => other.size - one.size)
+    const message = 'The request was too large for the gateway, or for something before it'
+    if (largest) this.#drop(largest, new LineError('too_large', message))
   }
 
   /** What was sent is lost; to send it again would be paid for twice. */

@@ -60,6 +60,10 @@ export interface Behaviour {
   inFlight: number
   messageBytes: number
   windowBytes: number
+  /** Messages larger than this close the connection with 1009. */
+  tooBigBytes: number
+  /** Events asked for again are no longer kept. */
+  hasGap: boolean
   /** Where HTTP requests for `redirect` are sent. */
   location: string
 }
@@ -104,6 +108,8 @@ export class FakeGateway {
     inFlight: 64,
     messageBytes: 1 << 20,
     windowBytes: 1 << 16,
+    tooBigBytes: Number.POSITIVE_INFINITY,
+    hasGap: false,
     location: '/elsewhere',
   }
   /** Every message, in order. */
@@ -193,7 +199,11 @@ export class FakeGateway {
     session.socket = socket
     session.readings = new Map()
     this.#sessions.set(session.id, session)
-    socket.on('message', (data) => this.#receive(session, socket, JSON.parse(String(data)) as Message))
+    socket.on('message', (data) => {
+      if (socket.readyState !== 1) return
+      if (String(data).length > this.behaviour.tooBigBytes) socket.close(1009)
+      else this.#receive(session, socket, JSON.parse(String(data)) as Message)
+    })
     const { heartbeatSeconds, detachSeconds, inFlight, messageBytes, windowBytes } = this.behaviour
     const runs = [...session.runs].map(([eventId, { events, outcome }]) => ({
       eventId,
@@ -281,8 +291,9 @@ export class FakeGateway {
 
   #read(session: FakeSession, eventId: string, from: number, attached: boolean): void {
     const run = session.runs.get(eventId)
-    if (!run) {
-      const error = { code: 'expired', message: 'No longer held', retryable: false }
+    if (!run || (attached && this.behaviour.hasGap)) {
+      const code = run ? 'gap' : 'expired'
+      const error = { code, message: 'No longer held', retryable: false }
       session.socket?.send(JSON.stringify({ type: 'universal.error', metadata: { eventId }, error }))
       return
     }

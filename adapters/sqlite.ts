@@ -11,6 +11,7 @@ import {
   type SqlRow,
   type SqlValue,
 } from '../src/index.ts'
+import { createManagement } from '../src/manage/app.ts'
 import { report } from './server.ts'
 
 /** What `node:sqlite` and `bun:sqlite` have in common, as far as it is used here. */
@@ -38,6 +39,7 @@ export async function givenBy(env: Env | undefined, data: string | undefined): P
   if (data === undefined) return { ...own }
   return {
     ...own,
+    manage: createManagement,
     logs: createSqlLogs(await openSqlite(data, 'logs')),
     counters: createSqlCounters(await openSqlite(data, 'counters'), { report }),
     cache: createSqlCache(await openSqlite(data, 'cache')),

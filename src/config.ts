@@ -72,6 +72,41 @@ export interface ProviderSettings {
   headers?: Record<string, string> | undefined
   /** Fills `{account_id}` in the base URL of `workers-ai`. */
   account_id?: string | undefined
+  /** What its models cost, before the price list; the rule that names most of a model's letters counts. */
+  prices?: PriceSettings[] | undefined
+}
+
+/** US dollars for each kind of token; a kind that is not named costs what the whole does that it is part of. */
+export interface PriceRates {
+  input?: number | undefined
+  output?: number | undefined
+  cache_read?: number | undefined
+  cache_write?: number | undefined
+  cache_write_1h?: number | undefined
+  reasoning?: number | undefined
+  audio_input?: number | undefined
+  audio_output?: number | undefined
+  audio_cache_read?: number | undefined
+  image_input?: number | undefined
+  image_output?: number | undefined
+  image_cache_read?: number | undefined
+}
+
+/** What some models of a provider cost. */
+export interface PriceSettings {
+  /** Their names, in which `*` stands for any text. */
+  model: string | string[]
+  /** Dollars for a million tokens. */
+  per_million?: PriceRates | undefined
+  /** Dollars for one token, instead. */
+  per_token?: PriceRates | undefined
+  per_request?: number | undefined
+  per_search?: number | undefined
+  per_audio_hour?: number | undefined
+  /** For requests with a larger input, for all of their tokens; in rising order. */
+  above?:
+    | { input_tokens: number; per_million?: PriceRates | undefined; per_token?: PriceRates | undefined }[]
+    | undefined
 }
 
 /** The configuration as its schema leaves it, secrets resolved. */
@@ -163,6 +198,36 @@ const tokenSettings = z.strictObject({
   permissions: z.array(z.enum(scopes)).default(['run']),
 })
 
+const dollars = z.number().min(0).optional()
+const rates = z.strictObject({
+  input: dollars,
+  output: dollars,
+  cache_read: dollars,
+  cache_write: dollars,
+  cache_write_1h: dollars,
+  reasoning: dollars,
+  audio_input: dollars,
+  audio_output: dollars,
+  audio_cache_read: dollars,
+  image_input: dollars,
+  image_output: dollars,
+  image_cache_read: dollars,
+})
+const tokenPrices = { per_million: rates.optional(), per_token: rates.optional() }
+const name = z.string().min(1)
+
+const priceSettings = z
+  .strictObject({
+    model: z.union([name, z.array(name).min(1)]),
+    ...tokenPrices,
+    per_request: dollars,
+    per_search: dollars,
+    per_audio_hour: dollars,
+    above: z.array(z.strictObject({ input_tokens: z.int().min(1), ...tokenPrices })).optional(),
+  })
+  .refine(({ per_million, per_token }) => !(per_million && per_token), 'per_million or per_token, not both')
+  .refine(({ model: _, ...price }) => Object.keys(price).length > 0, 'it names no price')
+
 const providerSettings = z.strictObject({
   base_url: httpUrl.optional(),
   api_key: secret.optional(),
@@ -173,6 +238,7 @@ const providerSettings = z.strictObject({
   auth_scheme: z.string().optional(),
   headers: z.record(z.string(), z.string()).optional(),
   account_id: z.string().optional(),
+  prices: z.array(priceSettings).optional(),
 })
 
 const count = (name: keyof SessionLimits, min = 1) => z.int().min(min).default(sessionDefaults[name])

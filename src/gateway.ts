@@ -3,6 +3,7 @@ import type { Config, Env } from './config.ts'
 import { GatewayError, toGatewayError } from './errors.ts'
 import { newId } from './ids.ts'
 import type { CreateManagement } from './manage/route.ts'
+import type { PriceList } from './observe/prices.ts'
 import { createRooms, toRetention } from './rooms.ts'
 import { answerCall, createAnswer, type Respond } from './routes/answer.ts'
 import type { Asking, Room } from './routes/context.ts'
@@ -67,16 +68,18 @@ export interface Given {
   readonly manage?: CreateManagement
   /** Whether one request may wait for another where there is no home of a session; default true. */
   readonly shares?: boolean
+  /** What models cost; absent: only what the configuration and providers tell. */
+  readonly prices?: PriceList
 }
 
 /** Make a gateway. Nothing is asked of the network or the disk. */
 export function createGateway(config: Config, runtime: Runtime, given: Given = {}): Gateway {
-  const { env = {}, logs, settings, counters = createMemoryCounters(), shares = true } = given
+  const { logs, counters = createMemoryCounters(), shares = true } = given
   const { report, defer } = runtime
   const retentionOf = (id: string) => toRetention(rooms.all().get(id)?.settings)
   const writer = logs && createLogWriter({ logs, retentionOf, report, defer })
   const cache = createMemoryCache(given.cache)
-  const rooms = createRooms({ config, runtime, env, writer, counters, cache, settings })
+  const rooms = createRooms({ ...given, config, runtime, writer, counters, cache })
   const createHome = (options: Omit<HomeOptions, 'limits'> = {}) =>
     new Home({ ...options, limits: config.limits })
   const here = createHome({ shares })
@@ -89,7 +92,7 @@ export function createGateway(config: Config, runtime: Runtime, given: Given = {
   }
   const health = () => ({ status: 'ok', ...(writer && { logs: writer.health() }) })
   const flush = async (): Promise<void> => writer?.flush()
-  const desk = { config, rooms, cache, logs, settings, report, flush, startedAt: Date.now() }
+  const desk = { config, rooms, cache, logs, settings: given.settings, report, flush, startedAt: Date.now() }
   const app = createApp({ find: rooms.find, report, refuse, health, manage: given.manage?.(desk) })
 
   return {

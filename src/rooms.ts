@@ -1,5 +1,7 @@
 import { type Config, type Env, type GatewaySettings, gatewaySettings, isAuthenticated } from './config.ts'
 import { GatewayError } from './errors.ts'
+import type { PriceList } from './observe/prices.ts'
+import { createPricing } from './observe/pricing.ts'
 import { createPipeline } from './pipeline/index.ts'
 import { createSend } from './pipeline/send.ts'
 import { createProviders, type LiveProviders } from './providers/providers.ts'
@@ -16,12 +18,13 @@ import type { Options, Runtime } from './types.ts'
 export interface Base {
   readonly config: Config
   readonly runtime: Runtime
-  readonly env: Env
+  readonly env?: Env
+  readonly prices?: PriceList
   readonly writer: LogWriter | undefined
   readonly counters: Counters
   readonly cache: Cache
   /** What changes while running; absent: nothing does. */
-  readonly settings: ConfigStore | undefined
+  readonly settings?: ConfigStore
 }
 
 /** The gateways, as they are now: those of the configuration, and those made since. */
@@ -38,26 +41,21 @@ export interface Rooms {
 
 /** Make the rooms of the configuration; those of the store come with the first request. */
 export function createRooms(base: Base): Rooms {
-  const { config, runtime, env, writer, counters, cache } = base
+  const { config, runtime, env = {}, prices, writer, counters, cache } = base
   const providers = createProviders(config.providers, env)
   const tokens = createTokens(config.tokens)
   const secretsOf = (slug: string) => providers.get(slug)?.secrets ?? []
   const send = createSend(providers, runtime)
+  const pricing = createPricing(prices, providers.get)
 
   const toRoom = (settings: GatewaySettings): Room => {
-    const { id, retry_max_attempts: maxAttempts, retry_delay: retryDelay, retry_backoff: backoff } = settings
     const gate = {
-      id,
+      id: settings.id,
       get required() {
         return isAuthenticated(settings, tokens.size)
       },
       tokens,
       slots: providers.credentialHeaders,
-    }
-    const defaults: Options = {
-      ...(maxAttempts && { maxAttempts }),
-      ...(retryDelay != null && { retryDelay }),
-      ...(backoff && { backoff }),
     }
     const recording = writer && {
       isOn: settings.collect_logs ?? true,
@@ -66,8 +64,8 @@ export function createRooms(base: Base): Rooms {
       add: writer.add,
       secretsOf,
     }
-    const run = createPipeline({ settings, send, cache, counters, recording, estimate: () => ({}), runtime })
-    return { settings, gate, providers, run, defaults }
+    const run = createPipeline({ settings, send, pricing, cache, counters, recording, runtime })
+    return { settings, gate, providers, run, defaults: toDefaults(settings) }
   }
 
   const configured = new Map(config.gateways.map((settings) => [settings.id, toRoom(settings)]))
@@ -105,6 +103,15 @@ export function createRooms(base: Base): Rooms {
     tokens,
     providers,
     live,
+  }
+}
+
+function toDefaults(settings: GatewaySettings): Options {
+  const { retry_max_attempts: maxAttempts, retry_delay: retryDelay, retry_backoff: backoff } = settings
+  return {
+    ...(maxAttempts && { maxAttempts }),
+    ...(retryDelay != null && { retryDelay }),
+    ...(backoff && { backoff }),
   }
 }
 

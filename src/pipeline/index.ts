@@ -1,7 +1,8 @@
 import type { GatewaySettings } from '../config.ts'
+import type { Pricing } from '../observe/pricing.ts'
 import type { Cache } from '../store/cache.ts'
 import type { Counters } from '../store/counters.ts'
-import type { Account, Handler, Runtime, Stage, Step } from '../types.ts'
+import type { Handler, Runtime, Stage } from '../types.ts'
 import { createBudget } from './budget.ts'
 import { createCacheStage } from './cache.ts'
 import { createLimit } from './limit.ts'
@@ -16,8 +17,7 @@ export interface PipelineOptions {
   readonly cache: Cache
   readonly counters: Counters
   readonly recording: Recording | undefined
-  /** What a step may use up, before it is sent. */
-  readonly estimate: (step: Step) => Account
+  readonly pricing: Pricing
   readonly runtime: Runtime
 }
 
@@ -26,7 +26,7 @@ export interface PipelineOptions {
  * it costs nothing; each try is held against what it may use up, and recorded.
  */
 export function createPipeline(options: PipelineOptions): Handler {
-  const { settings, send, cache, counters, recording, estimate, runtime } = options
+  const { settings, send, cache, counters, recording, pricing, runtime } = options
   const stages: readonly Stage[] = [
     createCacheStage({
       cache,
@@ -41,9 +41,9 @@ export function createPipeline(options: PipelineOptions): Handler {
     rates: settings,
     rules: settings.spend_limits?.enabled ? settings.spend_limits.rules : [],
     counters,
-    estimate,
+    pricing,
     runtime,
   }
-  const route = createRoute(createBudget(budget, createRecord(send, recording)))
+  const route = createRoute(createBudget(budget, createRecord(send, pricing, recording)))
   return stages.reduceRight<Handler>((next, stage) => (call) => stage(call, next), route)
 }

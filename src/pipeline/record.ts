@@ -1,12 +1,13 @@
 import { GatewayError } from '../errors.ts'
 import { newId } from '../ids.ts'
 import { limits } from '../limits.ts'
-import { createMeter } from '../observe/meter.ts'
+import { estimateInput, textOf } from '../observe/estimate.ts'
+import { createMeter, type Meter } from '../observe/meter.ts'
 import { modelOf } from '../observe/model.ts'
+import type { Pricing } from '../observe/pricing.ts'
 import { createRedact, secretsIn } from '../observe/redact.ts'
-import type { Usage } from '../observe/usage.ts'
 import type { LogEntry, LogRow } from '../store/logs.ts'
-import type { Account, Call, Ending, Step, Watch } from '../types.ts'
+import type { Account, Call, Cost, Ending, Step, Watch } from '../types.ts'
 import type { Send } from './send.ts'
 
 /** One try of one step of a call. */
@@ -43,11 +44,11 @@ export interface Recording {
   secretsOf(provider: string): readonly string[]
 }
 
-/** Watches every attempt, and records each once at its end. Without a recording the tokens are counted all the same. */
-export function createRecord(send: Send, recording: Recording | undefined): Try {
+/** Watches every attempt, and records each once at its end. Without a recording its cost is counted all the same. */
+export function createRecord(send: Send, pricing: Pricing, recording: Recording | undefined): Try {
   return async (attempt) => {
     const { call, step } = attempt
-    const { record, isKept } = startRecord(attempt, recording)
+    const { record, isKept } = startRecord(attempt, pricing, recording)
     if (isKept && recording?.isRequired && !recording.isHealthy()) throw new GatewayError('log_unavailable')
     try {
       const response = await send(step, call.signal)
@@ -60,41 +61,46 @@ export function createRecord(send: Send, recording: Recording | undefined): Try 
   }
 }
 
-/** Watches an answer for which no provider was asked. */
+/** Watches an answer for which no provider was asked, so that it costs nothing. */
 export function recordHit(
   attempt: Attempt,
   response: Response,
   recording: Recording | undefined,
 ): Omit<Sent, 'response'> {
-  const { record, isKept } = startRecord(attempt, recording, true)
+  const { record, isKept } = startRecord(attempt, undefined, recording)
   record.begin(response)
   return { watch: record, ...(isKept && { logId: record.id }) }
 }
 
-function startRecord(attempt: Attempt, recording: Recording | undefined, isHit = false) {
+function startRecord(attempt: Attempt, pricing: Pricing | undefined, recording: Recording | undefined) {
   const isKept = recording !== undefined && (attempt.step.options.collectLog ?? recording.isOn)
-  return { record: new AttemptRecord(attempt, isKept ? recording : undefined, isHit), isKept }
+  return { record: new AttemptRecord(attempt, pricing, isKept ? recording : undefined), isKept }
 }
+
+const free: Cost = { value: 0, currency: 'USD', basis: 'reported' }
 
 /** One attempt, from its start to its row. */
 class AttemptRecord implements Watch {
   readonly id: string
   readonly #attempt: Attempt
+  /** Undefined for one that no provider was asked for. */
+  readonly #pricing: Pricing | undefined
   readonly #recording: Recording | undefined
   readonly #startedAt = Date.now()
   readonly #began = performance.now()
   #response: Response | undefined
-  #meter = createMeter('')
+  #meter: Meter | undefined
+  /** Of what was read so far. */
+  #account: Account | undefined
   #firstByteMs: number | undefined
   #size = 0
   #keptBytes = 0
   readonly #parts: Uint8Array[] = []
   #isOver = false
-  readonly #isHit: boolean
 
-  constructor(attempt: Attempt, recording: Recording | undefined, isHit: boolean) {
-    this.#isHit = isHit
+  constructor(attempt: Attempt, pricing: Pricing | undefined, recording: Recording | undefined) {
     this.#attempt = attempt
+    this.#pricing = pricing
     this.#recording = recording
     const isFirst = attempt.index === 0 && attempt.number === 1
     this.id = isFirst ? attempt.call.requestId : newId()
@@ -102,21 +108,30 @@ class AttemptRecord implements Watch {
 
   begin(response: Response): void {
     this.#response = response
-    this.#meter = createMeter(this.#contentType)
+    this.#meter = createMeter(response.headers, () => estimateInput(this.#attempt.step))
   }
 
   read(bytes: Uint8Array): void {
+    this.#account = undefined
     this.#firstByteMs ??= this.#elapsedMs
     this.#size += bytes.byteLength
-    this.#meter.read(bytes)
+    this.#meter?.read(bytes)
     if (!this.#recording || this.#keptBytes >= limits.logBodyBytes) return
     this.#keptBytes += bytes.byteLength
     this.#parts.push(bytes)
   }
 
   account(): Account {
-    const usage = this.#meter.usage()
-    return usage ? { usage } : {}
+    this.#account ??= this.#settle()
+    return this.#account
+  }
+
+  #settle(): Account {
+    const reading = this.#meter?.reading() ?? {}
+    const { usage } = reading
+    const status = this.#response?.status ?? null
+    const cost = this.#pricing?.costOf(this.#attempt.step, reading, status) ?? free
+    return { ...(usage && { usage }), cost }
   }
 
   fail(error: unknown): void {
@@ -133,7 +148,7 @@ class AttemptRecord implements Watch {
     const redact = createRedact([...secretsIn(step), ...this.#recording.secretsOf(step.provider)])
     const keepsBodies = step.options.collectLogPayload ?? true
     const response = this.#response ? decode(this.#parts) : null
-    const request = toText(step.body)
+    const request = textOf(step)?.slice(0, limits.logBodyBytes) ?? null
     const row = this.#toRow(ending, modelOf(step, request, response), redact)
     const bodies = keepsBodies
       ? { request: request && redact(request), response: response && redact(response) }
@@ -162,7 +177,7 @@ class AttemptRecord implements Watch {
       attempt: number,
       status_code: status,
       success: outcome === 'completed',
-      cached: this.#isHit,
+      cached: this.#pricing === undefined,
       outcome,
       upstream_stopped: ending.upstreamStopped,
       error: ending.error ? redact(ending.error.message) : null,
@@ -173,8 +188,8 @@ class AttemptRecord implements Watch {
       response_content_type: this.#contentType,
       request_size: sizeOf(step),
       response_size: this.#size,
-      ...toTokens(this.#meter.usage()),
-      cost: this.#isHit ? 0 : null,
+      ...toSpent(this.account()),
+      custom_cost: step.options.customCost !== undefined,
       metadata: metadata ? redact(JSON.stringify(metadata)) : null,
       user_agent: step.headers.get('user-agent'),
     }
@@ -188,22 +203,30 @@ class AttemptRecord implements Watch {
   }
 }
 
-function toTokens(
-  usage: Usage | undefined,
-): Pick<LogRow, 'tokens_in' | 'tokens_out' | 'tokens_cached' | 'usage_basis'> {
+function toSpent({ usage, cost }: Account): Spent {
   return {
     tokens_in: usage?.inputTokens ?? null,
     tokens_out: usage?.outputTokens ?? null,
     tokens_cached: usage?.cachedTokens ?? null,
+    tokens_cache_written: usage?.cacheWriteTokens ?? null,
+    tokens_reasoning: usage?.reasoningTokens ?? null,
     usage_basis: usage?.basis ?? null,
+    cost: cost?.value ?? null,
+    cost_basis: cost?.basis ?? 'unknown',
   }
 }
 
-/** A body that streams through is not kept. */
-function toText(body: Step['body']): string | null {
-  if (body === null || body instanceof ReadableStream) return null
-  return typeof body === 'string' ? body.slice(0, limits.logBodyBytes) : decode([body])
-}
+type Spent = Pick<
+  LogRow,
+  | 'tokens_in'
+  | 'tokens_out'
+  | 'tokens_cached'
+  | 'tokens_cache_written'
+  | 'tokens_reasoning'
+  | 'usage_basis'
+  | 'cost'
+  | 'cost_basis'
+>
 
 /** Of the first bytes that are kept; null for what is no text. */
 function decode(parts: readonly Uint8Array[]): string | null {

@@ -1,4 +1,4 @@
-import type { Env, ProviderSettings } from '../config.ts'
+import type { Env, PriceSettings, ProviderSettings } from '../config.ts'
 import { GatewayError } from '../errors.ts'
 import type { Runtime } from '../types.ts'
 import { createAuthorize, credentialHeaders } from './auth.ts'
@@ -13,6 +13,10 @@ export interface Provider {
   readonly credentialHeaders: readonly string[]
   /** What of the gateway's own is sent to it and must not be told: its stored key, and values of fixed headers. */
   readonly secrets: readonly string[]
+  /** Its book in the price list. */
+  readonly book: string
+  /** The operator's own prices. */
+  readonly prices: readonly PriceSettings[]
   /**
    * Turn what stands behind the slug into the upstream URL; `search` is empty or has its question mark.
    * Never leaves the base URL.
@@ -116,6 +120,8 @@ function createProvider(slug: string, row: ProviderRow, own: ProviderSettings, e
     slug,
     credentialHeaders: credentialHeaders(row.auth),
     secrets: [...(key === undefined ? [] : [key]), ...fixed.map(([, value]) => value)],
+    book: row.prices ?? slug,
+    prices: own.prices ?? [],
     resolve(path, search, headers) {
       const named = target && headers.get(target.header)
       if (!named) return resolve(path, search)

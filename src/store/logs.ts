@@ -40,10 +40,18 @@ export interface LogRow {
   readonly response_size: number
   readonly tokens_in: number | null
   readonly tokens_out: number | null
+  /** Of the input: read from the provider's cache. */
   readonly tokens_cached: number | null
+  /** Of the input: written to it. */
+  readonly tokens_cache_written: number | null
+  /** Of the output: not shown. */
+  readonly tokens_reasoning: number | null
   readonly usage_basis: 'reported' | 'estimated' | null
-  /** US dollars. */
+  /** US dollars; null where it is not known. */
   readonly cost: number | null
+  readonly cost_basis: 'reported' | 'estimated' | 'unknown'
+  /** The client brought its own prices. */
+  readonly custom_cost: boolean
   /** JSON object of strings, numbers and booleans. */
   readonly metadata: string | null
   readonly user_agent: string | null

@@ -33,13 +33,17 @@ const columns: { readonly [K in keyof LogRow]: string } = {
   tokens_in: 'INTEGER',
   tokens_out: 'INTEGER',
   tokens_cached: 'INTEGER',
+  tokens_cache_written: 'INTEGER',
+  tokens_reasoning: 'INTEGER',
   usage_basis: 'TEXT',
   cost: 'DOUBLE PRECISION',
+  cost_basis: "TEXT NOT NULL DEFAULT 'unknown'",
+  custom_cost: 'INTEGER NOT NULL DEFAULT 0',
   metadata: 'TEXT',
   user_agent: 'TEXT',
 }
 const names = Object.keys(columns) as (keyof LogRow)[]
-const booleans: readonly string[] = ['success', 'cached', 'streamed', 'upstream_stopped']
+const booleans: readonly string[] = ['success', 'cached', 'streamed', 'upstream_stopped', 'custom_cost']
 
 const definition = Object.entries(columns)
   .map(([name, type]) => `${name} ${type}`)
@@ -49,8 +53,6 @@ const steps = [
     `CREATE TABLE logs (${definition}, feedback INTEGER, score DOUBLE PRECISION)`,
     'CREATE INDEX logs_by_time ON logs (gateway, created_at)',
     'CREATE TABLE log_bodies (id TEXT NOT NULL, part TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (id, part))',
-  ],
-  [
     'CREATE TABLE log_metadata (id TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (id, name))',
   ],
 ]

@@ -1,4 +1,4 @@
-import { Hono } from 'hono'
+import { Hono } from 'hono/tiny'
 import { limits } from '../limits.ts'
 import { nothingStored } from '../store/config.ts'
 import { readBytes } from '../streams.ts'

@@ -13,7 +13,7 @@ const nestingMax = 4
 const allowed: Readonly<Record<string, readonly string[]>> = {
   index: ['gateway', 'routes', 'session', 'runs', 'observe', 'store'],
   gateway: ['manage', 'rooms', 'routes', 'session', 'runs', 'observe', 'store'],
-  manage: ['rooms', 'store'],
+  manage: ['rooms', 'providers', 'store'],
   rooms: ['routes', 'pipeline', 'providers', 'observe', 'store'],
   routes: ['pipeline', 'session', 'runs', 'providers', 'observe', 'store'],
   pipeline: ['providers', 'runs', 'observe', 'store'],

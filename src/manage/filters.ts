@@ -22,7 +22,7 @@ const filter = z
       error: ({ input }) => (unknownKeys.includes(String(input)) ? 'not recorded here' : undefined),
     }),
     operator: z.enum(logOperators),
-    value: z.union([z.array(one).max(valuesMax), one.transform((value) => [value])]),
+    value: z.union([z.array(one).min(1).max(valuesMax), one.transform((value) => [value])]),
   })
   .transform(({ key, operator, value }, context): LogFilter => {
     const read = value.map((text) => readValue(key, operator, text))
@@ -43,7 +43,7 @@ export const filters: z.ZodType<LogFilter[], unknown> = z
     `${valuesMax} values at most`,
   )
   .default([])
-  .meta({ override: { type: 'string', description: 'JSON list of {key, operator, value[]}' } })
+  .meta({ description: 'JSON list of {key, operator, value[]}' })
 
 interface Group {
   readonly index: string

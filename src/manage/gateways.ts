@@ -73,6 +73,7 @@ export const gatewayRoutes: readonly Route[] = [
     path: '/gateways',
     summary: 'Make a gateway',
     body,
+    shown: gatewaySettings,
     result: gateway,
     async handle(asked) {
       const settings = parse(gatewaySettings, asked.body, 'body')
@@ -106,6 +107,7 @@ export const gatewayRoutes: readonly Route[] = [
     path: '/gateways/{gateway}',
     summary: 'Change a gateway; what is not named stays as it is',
     body,
+    shown: gatewaySettings,
     result: gateway,
     handle: update,
   }),

@@ -73,7 +73,7 @@ export const logRoutes: readonly Route[] = [
     async handle(asked) {
       const { query, params } = asked
       const logs = await logsOf(asked.desk)
-      await note(asked, 'logs.delete', `gateways/${params.gateway}/logs`, Object.keys(query))
+      await note(asked, 'logs.delete', `gateways/${params.gateway}/logs`)
       await logs.remove({
         gateway: params.gateway ?? '',
         filters: query.filters,
@@ -191,8 +191,9 @@ async function logsOf({ logs, flush }: Desk): Promise<Logs> {
 }
 
 /** A deed that changes nothing of the configuration; noted all the same, where that is possible. */
-async function note(asked: Asked, action: string, target: string, fields: readonly string[]): Promise<void> {
+async function note(asked: Asked, action: string, target: string): Promise<void> {
   if (!asked.desk.rooms.live) return
+  const fields = [...new Set(new URL(asked.request.url).searchParams.keys())]
   const { gateway } = asked.params
   await change(asked, { action, target, fields, ...(gateway !== undefined && { gateway }) }, () => ({
     changes: [],

@@ -48,7 +48,8 @@ export function toOpenApi(routes: readonly Route[]): object {
 function toOperation(one: Route): object {
   const names = ['account', ...[...one.path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name)]
   const inPath = names.map((name) => ({ name, in: 'path', required: true, schema: { type: 'string' } }))
-  const content = one.body && { 'application/json': { schema: toSchema(one.body, 'input') } }
+  const body = one.shown ?? one.body
+  const content = body && { 'application/json': { schema: toSchema(body, 'input') } }
   return {
     summary: one.summary,
     description: `Wants a token with the scope ${scopeOf(one.method)}.`,
@@ -85,6 +86,13 @@ function toSuccess(result: z.ZodType | undefined): object {
 }
 
 function toSchema(schema: z.ZodType, io: 'input' | 'output'): Schema {
-  const { $schema: _, ...rest } = z.toJSONSchema(schema, { io, unrepresentable: 'any' })
+  const { $schema: _, ...rest } = z.toJSONSchema(schema, {
+    io,
+    unrepresentable: 'any',
+    // A format says as much as the pattern that it is checked by.
+    override({ jsonSchema }) {
+      if (jsonSchema.format) delete jsonSchema.pattern
+    },
+  })
   return rest
 }

@@ -50,6 +50,8 @@ export interface Route<Query = unknown, Body = unknown> {
   readonly query?: z.ZodType<Query>
   /** Absent: no body is read. */
   readonly body?: z.ZodType<Body>
+  /** What the description says of the body, where its schema does not. */
+  readonly shown?: z.ZodType
   /** Of `result`; absent: the answer is no JSON of ours. */
   readonly result?: z.ZodType
   handle(asked: Asked<Query, Body>): Promise<Outcome | Response>

@@ -1,6 +1,9 @@
+import { analyticsRoutes } from './analytics.ts'
 import { auditRoutes } from './audit.ts'
 import { gatewayRoutes } from './gateways.ts'
+import { keyRoutes } from './keys.ts'
 import { logRoutes } from './logs.ts'
+import { providerRoutes } from './providers.ts'
 import type { Route } from './route.ts'
 import { tokenRoutes } from './tokens.ts'
 import { urlRoutes } from './urls.ts'
@@ -9,6 +12,9 @@ import { urlRoutes } from './urls.ts'
 export const routes: readonly Route[] = [
   ...gatewayRoutes,
   ...logRoutes,
+  ...analyticsRoutes,
+  ...keyRoutes,
+  ...providerRoutes,
   ...urlRoutes,
   ...tokenRoutes,
   ...auditRoutes,

@@ -6,6 +6,8 @@ export const limits = {
   bodyBytes: 33_554_432,
   /** Of a body over its limit, this much more is read and dropped before its client is cut off. */
   discardBytes: 33_554_432,
+  /** One body of the management API. */
+  manageBodyBytes: 1_048_576,
   /** A streamed request body up to this size is held, so that it can be sent again on a retry. */
   replayBytes: 1_048_576,
   /** One server-sent event of a provider. */

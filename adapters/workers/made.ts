@@ -9,6 +9,7 @@ import {
   parseConfig,
   type RunQuery,
 } from '../../src/index.ts'
+import { createManagement } from '../../src/manage/app.ts'
 import { prices } from '../prices.ts'
 import { refuseAll } from '../refuse.ts'
 import { report } from '../server.ts'
@@ -64,6 +65,7 @@ function make(bindings: Bindings): Made {
         {
           env,
           prices,
+          manage: createManagement,
           logs: logsOf(bindings.STORES),
           counters: countersOf(bindings.STORES),
           cache: cacheOf(bindings.STORES),

@@ -90,7 +90,9 @@ async function untilWritten(url: string): Promise<void> {
 
 /** Variables the Worker may see: our own, each provider's key, and those that the configuration refers to. */
 function namesOf(env: NodeJS.ProcessEnv): readonly string[] {
-  const own = ['TRUNKLINE_CONFIG', 'TRUNKLINE_TOKEN', 'TRUNKLINE_LOOPBACK']
+  const own = ['CONFIG', 'TOKEN', 'LOOPBACK', 'MASTER_KEY', 'MASTER_KEYS_OLD'].map(
+    (name) => `TRUNKLINE_${name}`,
+  )
   const keys = Object.values(table).flatMap((row) => row.env ?? [])
   const named = [...(env.TRUNKLINE_CONFIG ?? '').matchAll(/"env:(\w+)"/g)].map((match) => match[1] ?? '')
   return [...new Set([...own, ...keys, ...named])].filter((name) => env[name])

@@ -1,7 +1,17 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { createSqlLogs, type Env, type Given, type Sql, type SqlRow, type SqlValue } from '../src/index.ts'
+import {
+  createSqlCache,
+  createSqlCounters,
+  createSqlLogs,
+  type Env,
+  type Given,
+  type Sql,
+  type SqlRow,
+  type SqlValue,
+} from '../src/index.ts'
 import { prices } from './prices.ts'
+import { report } from './server.ts'
 
 /** What `node:sqlite` and `bun:sqlite` have in common, as far as it is used here. */
 interface Database {
@@ -22,10 +32,16 @@ const busyMs = 50
 /** Statements kept ready; past it they are made anew each time. */
 const preparedMax = 200
 
-/** The embedded store of a folder, with the environment and the list of prices. */
+/** The embedded stores of a folder, a file each, with the environment and the list of prices. */
 export async function givenBy(env: Env | undefined, data: string | undefined): Promise<Given> {
-  const logs = data === undefined ? undefined : createSqlLogs(await openSqlite(data, 'logs'))
-  return { prices, ...(env && { env }), ...(logs && { logs }) }
+  const own = { prices, ...(env && { env }) }
+  if (data === undefined) return own
+  return {
+    ...own,
+    logs: createSqlLogs(await openSqlite(data, 'logs')),
+    counters: createSqlCounters(await openSqlite(data, 'counters'), { report }),
+    cache: createSqlCache(await openSqlite(data, 'cache')),
+  }
 }
 
 /**

@@ -9,6 +9,8 @@ export interface Runtime {
   fetch(request: Request, signal: AbortSignal): Promise<Response>
   /** Told of every fault that no caller can act on. Must not throw. */
   report(where: string, error: unknown): void
+  /** Keeps work going that is not over with the response, where the runtime would end it. Must not throw. */
+  defer?(work: Promise<unknown>): void
 }
 
 /** Text frames are strings, binary frames are bytes. */
@@ -27,6 +29,44 @@ export interface Principal {
   readonly name: string
   /** SHA-256 of the token, in hex; null without one. */
   readonly credential: string | null
+  /** Limits of its own. */
+  readonly rates?: RateSettings
+}
+
+/** A rate limit, in the management API's own field names. */
+export interface RateSettings {
+  /** Seconds, 1 to 31,622,400; 0 or null: no limit. */
+  rate_limiting_interval?: number | null | undefined
+  /** Requests within the interval; 0 or null: no limit. */
+  rate_limiting_limit?: number | null | undefined
+  /** Tokens within the interval, those of prompts and of answers; 0 or null: no limit. */
+  rate_limiting_tokens?: number | null | undefined
+  /** Intervals that follow one another, or any that ends now. Default: `fixed`. */
+  rate_limiting_technique?: 'fixed' | 'sliding' | null | undefined
+}
+
+/** To which requests a spend limit applies, or how it is split: by value, each with a limit of its own. */
+export type Dimension =
+  | { readonly mode: 'filter'; readonly values: readonly string[] }
+  | { readonly mode: 'partition' }
+
+/** A limit of what may be spent (contract 7.2). */
+export interface SpendRule {
+  readonly id: string
+  /** Default: true. */
+  readonly enabled?: boolean | undefined
+  readonly limitType: 'cost'
+  /** US dollars. */
+  readonly limit: number
+  /** Seconds. */
+  readonly window: number
+  readonly technique: 'fixed' | 'sliding'
+  /** Of slugs. */
+  readonly provider?: Dimension | undefined
+  /** Of `{provider}/{model}`, or of the model alone. */
+  readonly model?: Dimension | undefined
+  /** By key of `cf-aig-metadata`. */
+  readonly metadata?: Readonly<Record<string, Dimension>> | undefined
 }
 
 /** How the pauses between the tries of one step grow. */
@@ -50,6 +90,14 @@ export interface Options {
   readonly collectLog?: boolean
   /** Whether a record keeps the bodies; default true. */
   readonly collectLogPayload?: boolean
+  /** Neither read nor written, nor shared, for this request; default false. */
+  readonly skipCache?: boolean
+  /** Seconds its answer is kept for identical requests; 0: not at all. Default: the gateway's `cache_ttl`. */
+  readonly cacheTtl?: number
+  /** In place of what the request holds; kept for 5 minutes where no time is set. */
+  readonly cacheKey?: string
+  /** Whether a kept stream comes at once, or event by event as it came first; default `instant`. */
+  readonly cacheReplay?: 'instant' | 'spaced'
   /** Recorded with the request; 5 entries at most. */
   readonly metadata?: Readonly<Record<string, string | number | boolean>>
   /** Instead of what is known of the model's price. */
@@ -69,6 +117,12 @@ export interface Step {
   readonly options: Options
 }
 
+/** An answer under way, to be read by others who ask the same. */
+export interface Shared {
+  /** Undefined once it is too late to read it from its beginning. Rejects with a `GatewayError`. */
+  join(call: Call): Promise<Result> | undefined
+}
+
 /** One client request, parsed once, never changed. */
 export interface Call {
   /** UUIDv7, ours. */
@@ -83,6 +137,8 @@ export interface Call {
   readonly onDisconnect?: Options['onDisconnect']
   /** Of the run that keeps its answer, if one does. */
   readonly runId?: string
+  /** Answers under way where this call is made, by cache key; absent where one call may not wait for another. */
+  readonly shared?: Map<string, Shared>
   /** Aborts when the client has left. */
   readonly signal: AbortSignal
 }
@@ -178,6 +234,8 @@ export interface Result {
   readonly watch: Watch
   /** Of the record of the answer; absent where none is kept. */
   readonly logId?: string
+  /** For the client, beside the provider's: how its limits stand. */
+  readonly headers?: Readonly<Record<string, string>>
 }
 
 /** Carries a call on to its result. Throws `GatewayError` only. */

@@ -32,9 +32,11 @@ const shared = new Set([
   'config',
   'controls',
   'ids',
+  'prices',
   'hash',
   'streams',
   'splitter',
+  'pause',
 ])
 
 const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })

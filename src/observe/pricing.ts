@@ -1,4 +1,4 @@
-import type { Cost, Step } from '../types.ts'
+import type { Account, Cost, Step } from '../types.ts'
 import { costOf } from './cost.ts'
 import { estimateInput, outputLimit, textOf } from './estimate.ts'
 import { modelOf } from './model.ts'
@@ -17,11 +17,8 @@ export interface Priced {
 export interface Pricing {
   /** The cost of an answer; `status` is null where there was none. */
   costOf(step: Step, reading: Reading, status: number | null): Cost
-  /**
-   * US dollars a request may cost, before it is sent: its size, and the most it lets its answer have. Undefined where
-   * no price is known.
-   */
-  estimateCost(step: Step): number | undefined
+  /** What a request may use and cost, before it is sent: its size, and the most it lets its answer have. */
+  estimate(step: Step): Account
 }
 
 interface Finders {
@@ -58,19 +55,15 @@ export function createPricing(
       const listed = own || dollars !== undefined ? undefined : look(finders?.listed)
       return costOf({ usage, dollars, custom: step.options.customCost, own, listed, status })
     },
-    estimateCost(step) {
+    estimate(step) {
       const finders = findersOf(step.provider)
       const text = textOf(step)
       const model = modelOf(step, text, null)
-      const usage = {
-        inputTokens: estimateInput(step),
-        outputTokens: outputLimit(text) ?? 0,
-        basis: 'estimated',
-      } as const
+      const inputTokens = estimateInput(step)
+      const usage = { inputTokens, outputTokens: outputLimit(text) ?? 0, basis: 'estimated' } as const
       const own = finders?.own(model)
       const listed = own ? undefined : finders?.listed(model)
-      const { value } = costOf({ usage, custom: step.options.customCost, own, listed, status: 200 })
-      return value ?? undefined
+      return { usage, cost: costOf({ usage, custom: step.options.customCost, own, listed, status: 200 }) }
     },
   }
 }

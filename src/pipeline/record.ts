@@ -6,8 +6,9 @@ import { createMeter, type Meter } from '../observe/meter.ts'
 import { modelOf } from '../observe/model.ts'
 import type { Pricing } from '../observe/pricing.ts'
 import { createRedact, secretsIn } from '../observe/redact.ts'
-import type { LogEntry, LogRow } from '../store/logs.ts'
-import type { Account, Call, Ending, Step, Watch } from '../types.ts'
+import type { LogEntry } from '../store/logs.ts'
+import type { Account, Call, Cost, Ending, Step, Watch } from '../types.ts'
+import { toRow } from './row.ts'
 import type { Send } from './send.ts'
 
 /** One try of one step of a call. */
@@ -36,6 +37,10 @@ export interface Recording {
   readonly isOn: boolean
   /** Takes an entry; must not throw. */
   add(entry: LogEntry): void
+  /** Refuse what cannot be recorded. */
+  readonly isRequired: boolean
+  /** False while the store cannot be reached. */
+  isHealthy(): boolean
   /** Keys of the gateway's own that are sent to a provider, never to be recorded. */
   secretsOf(provider: string): readonly string[]
 }
@@ -43,13 +48,13 @@ export interface Recording {
 /** Watches every attempt, and records each once at its end. Without a recording its cost is counted all the same. */
 export function createRecord(send: Send, pricing: Pricing, recording: Recording | undefined): Try {
   return async (attempt) => {
-    const { call, step } = attempt
-    const isKept = recording !== undefined && (step.options.collectLog ?? recording.isOn)
-    const record = new AttemptRecord(attempt, pricing, isKept ? recording : undefined)
+    const record = new AttemptRecord({ attempt, pricing, recording, isHit: false })
+    if (record.isKept && recording?.isRequired && !recording.isHealthy())
+      throw new GatewayError('log_unavailable')
     try {
-      const response = await send(step, call.signal)
+      const response = await send(attempt.step, attempt.call.signal)
       record.begin(response)
-      return { response, watch: record, ...(isKept && { logId: record.id }) }
+      return { response, watch: record, ...(record.isKept && { logId: record.id }) }
     } catch (error) {
       record.fail(error)
       throw error
@@ -57,11 +62,30 @@ export function createRecord(send: Send, pricing: Pricing, recording: Recording 
   }
 }
 
+/** Watches an answer for which no provider was asked. */
+export function recordHit(
+  attempt: Attempt,
+  response: Response,
+  pricing: Pricing,
+  recording: Recording | undefined,
+): Omit<Sent, 'response'> {
+  const record = new AttemptRecord({ attempt, pricing, recording, isHit: true })
+  record.begin(response)
+  return { watch: record, ...(record.isKept && { logId: record.id }) }
+}
+
+interface RecordInit {
+  readonly attempt: Attempt
+  readonly pricing: Pricing
+  readonly recording: Recording | undefined
+  readonly isHit: boolean
+}
+
 /** One attempt, from its start to its row. */
 class AttemptRecord implements Watch {
   readonly id: string
-  readonly #attempt: Attempt
-  readonly #pricing: Pricing
+  readonly #init: RecordInit
+  /** Absent where the attempt is not to be recorded. */
   readonly #recording: Recording | undefined
   readonly #startedAt = Date.now()
   readonly #began = performance.now()
@@ -75,17 +99,21 @@ class AttemptRecord implements Watch {
   readonly #parts: Uint8Array[] = []
   #isOver = false
 
-  constructor(attempt: Attempt, pricing: Pricing, recording: Recording | undefined) {
-    this.#attempt = attempt
-    this.#pricing = pricing
-    this.#recording = recording
+  constructor(init: RecordInit) {
+    const { attempt, recording } = init
+    this.#init = init
+    this.#recording = (attempt.step.options.collectLog ?? recording?.isOn) ? recording : undefined
     const isFirst = attempt.index === 0 && attempt.number === 1
     this.id = isFirst ? attempt.call.requestId : newId()
   }
 
+  get isKept(): boolean {
+    return this.#recording !== undefined
+  }
+
   begin(response: Response): void {
     this.#response = response
-    this.#meter = createMeter(response.headers, () => estimateInput(this.#attempt.step))
+    this.#meter = createMeter(response.headers, () => estimateInput(this.#init.attempt.step))
   }
 
   read(bytes: Uint8Array): void {
@@ -104,9 +132,10 @@ class AttemptRecord implements Watch {
   }
 
   #settle(): Account {
+    const { attempt, pricing, isHit } = this.#init
     const reading = this.#meter?.reading() ?? {}
     const { usage } = reading
-    const cost = this.#pricing.costOf(this.#attempt.step, reading, this.#response?.status ?? null)
+    const cost = isHit ? free : pricing.costOf(attempt.step, reading, this.#response?.status ?? null)
     return { ...(usage && { usage }), cost }
   }
 
@@ -120,89 +149,39 @@ class AttemptRecord implements Watch {
     if (this.#isOver) return
     this.#isOver = true
     if (!this.#recording) return
-    const { step } = this.#attempt
+    const { attempt, isHit } = this.#init
+    const { step } = attempt
     const redact = createRedact([...secretsIn(step), ...this.#recording.secretsOf(step.provider)])
-    const keepsBodies = step.options.collectLogPayload ?? true
     const response = this.#response ? decode(this.#parts) : null
     const request = textOf(step)?.slice(0, limits.logBodyBytes) ?? null
-    const row = this.#toRow(ending, modelOf(step, request, response), redact)
-    const bodies = keepsBodies
-      ? { request: request && redact(request), response: response && redact(response) }
-      : { request: null, response: null }
+    const row = toRow({
+      id: this.id,
+      attempt,
+      startedAt: this.#startedAt,
+      durationMs: this.#elapsedMs,
+      firstByteMs: this.#firstByteMs,
+      response: this.#response,
+      size: this.#size,
+      model: modelOf(step, request, response),
+      account: this.account(),
+      ending,
+      isHit,
+      redact,
+    })
+    const bodies =
+      (step.options.collectLogPayload ?? true)
+        ? { request: request && redact(request), response: response && redact(response) }
+        : { request: null, response: null }
     this.#recording.add({ row, bodies })
   }
 
-  #toRow(ending: Ending, model: string, redact: (text: string) => string): LogRow {
-    const { call, step, index, number } = this.#attempt
-    const status = this.#response?.status ?? null
-    const isRefused = status !== null && status >= 400
-    const outcome = isRefused && ending.outcome === 'completed' ? 'failed' : ending.outcome
-    const { metadata } = step.options
-    return {
-      id: this.id,
-      gateway: call.gateway,
-      created_at: this.#startedAt,
-      request_id: call.requestId,
-      event_id: call.eventId,
-      run_id: call.runId ?? null,
-      principal: call.principal.name,
-      provider: step.provider,
-      model,
-      path: redact(step.url.pathname),
-      step: index,
-      attempt: number,
-      status_code: status,
-      success: outcome === 'completed',
-      cached: false,
-      outcome,
-      upstream_stopped: ending.upstreamStopped,
-      error: ending.error ? redact(ending.error.message) : null,
-      duration: Math.round(this.#elapsedMs),
-      ttft: this.#firstByteMs === undefined ? null : Math.round(this.#firstByteMs),
-      streamed: /^text\/event-stream\b/i.test(this.#contentType),
-      request_content_type: step.headers.get('content-type') ?? '',
-      response_content_type: this.#contentType,
-      request_size: sizeOf(step),
-      response_size: this.#size,
-      ...toSpent(this.account()),
-      custom_cost: step.options.customCost !== undefined,
-      metadata: metadata ? redact(JSON.stringify(metadata)) : null,
-      user_agent: step.headers.get('user-agent'),
-    }
-  }
-
-  get #contentType(): string {
-    return this.#response?.headers.get('content-type') ?? ''
-  }
   get #elapsedMs(): number {
     return performance.now() - this.#began
   }
 }
 
-function toSpent({ usage, cost }: Account): Spent {
-  return {
-    tokens_in: usage?.inputTokens ?? null,
-    tokens_out: usage?.outputTokens ?? null,
-    tokens_cached: usage?.cachedTokens ?? null,
-    tokens_cache_written: usage?.cacheWriteTokens ?? null,
-    tokens_reasoning: usage?.reasoningTokens ?? null,
-    usage_basis: usage?.basis ?? null,
-    cost: cost?.value ?? null,
-    cost_basis: cost?.basis ?? 'unknown',
-  }
-}
-
-type Spent = Pick<
-  LogRow,
-  | 'tokens_in'
-  | 'tokens_out'
-  | 'tokens_cached'
-  | 'tokens_cache_written'
-  | 'tokens_reasoning'
-  | 'usage_basis'
-  | 'cost'
-  | 'cost_basis'
->
+/** What was kept costs nothing more. */
+const free: Cost = { value: 0, currency: 'USD', basis: 'estimated' }
 
 /** Of the first bytes that are kept; null for what is no text. */
 function decode(parts: readonly Uint8Array[]): string | null {
@@ -218,12 +197,4 @@ function decode(parts: readonly Uint8Array[]): string | null {
     return null
   }
   return text
-}
-
-function sizeOf({ body, headers }: Step): number | null {
-  if (body === null) return 0
-  if (body instanceof Uint8Array) return body.byteLength
-  if (typeof body === 'string') return body.length
-  const length = headers.get('content-length')
-  return length === null ? null : Number(length)
 }

@@ -1,5 +1,6 @@
-import type { Env, PriceSettings, ProviderSettings } from '../config.ts'
+import type { Env, ProviderSettings } from '../config.ts'
 import { GatewayError } from '../errors.ts'
+import type { PriceSettings } from '../prices.ts'
 import type { Runtime } from '../types.ts'
 import { createAuthorize, credentialHeaders } from './auth.ts'
 import type { Authorized, Outgoing } from './outgoing.ts'

@@ -155,8 +155,8 @@ class AttemptRecord implements Watch {
     const response = this.#response ? decode(this.#parts) : null
     const request = textOf(step)?.slice(0, limits.logBodyBytes) ?? null
     const row = toRow({
+      ...attempt,
       id: this.id,
-      attempt,
       startedAt: this.#startedAt,
       durationMs: this.#elapsedMs,
       firstByteMs: this.#firstByteMs,

@@ -1,11 +1,15 @@
 import type { LogRow } from '../store/logs.ts'
-import type { Account, Ending, Step } from '../types.ts'
-import type { Attempt } from './record.ts'
+import type { Account, Call, Ending, Step } from '../types.ts'
 
 /** What is known of an attempt at its end. */
 export interface Ended {
   readonly id: string
-  readonly attempt: Attempt
+  readonly call: Call
+  readonly step: Step
+  /** Of the step, from 0. */
+  readonly index: number
+  /** Of its tries, from 1. */
+  readonly number: number
   /** Milliseconds since the epoch. */
   readonly startedAt: number
   readonly durationMs: number
@@ -25,8 +29,7 @@ export interface Ended {
 
 /** The row of an attempt, free of secrets. */
 export function toRow(ended: Ended): LogRow {
-  const { attempt, response, ending, redact } = ended
-  const { call, step } = attempt
+  const { call, step, response, ending, redact } = ended
   const status = response?.status ?? null
   const contentType = response?.headers.get('content-type') ?? ''
   const isRefused = status !== null && status >= 400
@@ -43,8 +46,8 @@ export function toRow(ended: Ended): LogRow {
     provider: step.provider,
     model: ended.model,
     path: redact(step.url.pathname),
-    step: attempt.index,
-    attempt: attempt.number,
+    step: ended.index,
+    attempt: ended.number,
     status_code: status,
     success: outcome === 'completed',
     cached: ended.isHit,

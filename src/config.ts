@@ -24,6 +24,11 @@ export interface GatewaySettings extends RateSettings {
   cors_origins: string[]
   /** Record requests that do not say (`cf-aig-collect-log`). Default: true. */
   collect_logs?: boolean | undefined
+  /**
+   * Ask for the usage of streams whose client does not, where the provider takes that, and keep the event that tells it
+   * from the client. Default: true.
+   */
+  stream_usage?: boolean | undefined
   /** Records kept, 1,000 to 10,000,000. Default: 1,000,000. */
   log_management?: number | null | undefined
   /** What gives way then. Default: `DELETE_OLDEST`. */
@@ -63,6 +68,8 @@ export interface ProviderSettings {
   headers?: Record<string, string> | undefined
   /** Fills `{account_id}` in the base URL of `workers-ai`. */
   account_id?: string | undefined
+  /** Whether it takes `stream_options.include_usage`. Default: the row's; of a new row false. */
+  stream_usage?: boolean | undefined
   /** What its models cost, before the price list; the rule that names most of a model's letters counts. */
   prices?: PriceSettings[] | undefined
 }
@@ -118,6 +125,7 @@ const gatewaySettings = z.strictObject({
   retry_backoff: z.enum(['constant', 'linear', 'exponential']).nullish(),
   cors_origins: z.array(z.string()).default([]),
   collect_logs: z.boolean().optional(),
+  stream_usage: z.boolean().optional(),
   log_management: z.int().min(1_000).max(10_000_000).nullish(),
   log_management_strategy: z.enum(['STOP_INSERTING', 'DELETE_OLDEST']).nullish(),
   log_retention_days: z.int().min(1).max(3_650).nullish(),
@@ -143,6 +151,7 @@ const providerSettings = z.strictObject({
   auth_scheme: z.string().optional(),
   headers: z.record(z.string(), z.string()).optional(),
   account_id: z.string().optional(),
+  stream_usage: z.boolean().optional(),
   prices: z.array(priceSettings).optional(),
 })
 

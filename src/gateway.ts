@@ -209,7 +209,16 @@ function createRooms(
       add: writer.add,
       secretsOf,
     }
-    const run = createPipeline({ settings, send, cache, counters, recording, pricing, runtime })
+    const run = createPipeline({
+      settings,
+      send,
+      cache,
+      counters,
+      recording,
+      pricing,
+      takesUsage: (slug) => providers.get(slug)?.takesUsage ?? false,
+      runtime,
+    })
     return { settings, gate, providers, run, defaults }
   })
   return new Map(rooms.map((room) => [room.settings.id, room]))

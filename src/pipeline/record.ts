@@ -1,6 +1,7 @@
 import { GatewayError } from '../errors.ts'
 import { newId } from '../ids.ts'
 import { limits } from '../limits.ts'
+import { askUsage, hideUsage } from '../observe/asked.ts'
 import { estimateInput, textOf } from '../observe/estimate.ts'
 import { createMeter, type Meter } from '../observe/meter.ts'
 import { modelOf } from '../observe/model.ts'
@@ -45,14 +46,27 @@ export interface Recording {
   secretsOf(provider: string): readonly string[]
 }
 
+/** What attempts are recorded with. */
+export interface RecordOptions {
+  readonly pricing: Pricing
+  /** Absent: nowhere. */
+  readonly recording: Recording | undefined
+  /** Whether a provider is asked for the usage of streams whose client has not asked. */
+  readonly asksUsage: (provider: string) => boolean
+}
+
 /** Watches every attempt, and records each once at its end. Without a recording its cost is counted all the same. */
-export function createRecord(send: Send, pricing: Pricing, recording: Recording | undefined): Try {
+export function createRecord(send: Send, { pricing, recording, asksUsage }: RecordOptions): Try {
   return async (attempt) => {
+    const { step, call } = attempt
     const record = new AttemptRecord({ attempt, pricing, recording, isHit: false })
     if (record.isKept && recording?.isRequired && !recording.isHealthy())
       throw new GatewayError('log_unavailable')
     try {
-      const response = await send(attempt.step, attempt.call.signal)
+      const asking = asksUsage(step.provider) ? askUsage(step) : undefined
+      const answer = await send(asking ?? step, call.signal)
+      const response =
+        asking && isEventStream(answer) ? hideUsage(answer, (event) => record.hide(event)) : answer
       record.begin(response)
       return { response, watch: record, ...(record.isKept && { logId: record.id }) }
     } catch (error) {
@@ -62,12 +76,14 @@ export function createRecord(send: Send, pricing: Pricing, recording: Recording 
   }
 }
 
+const isEventStream = ({ headers }: Response): boolean =>
+  /^text\/event-stream\b/i.test(headers.get('content-type') ?? '')
+
 /** Watches an answer for which no provider was asked. */
 export function recordHit(
   attempt: Attempt,
   response: Response,
-  pricing: Pricing,
-  recording: Recording | undefined,
+  { pricing, recording }: Pick<RecordOptions, 'pricing' | 'recording'>,
 ): Omit<Sent, 'response'> {
   const record = new AttemptRecord({ attempt, pricing, recording, isHit: true })
   record.begin(response)
@@ -91,6 +107,8 @@ class AttemptRecord implements Watch {
   readonly #began = performance.now()
   #response: Response | undefined
   #meter: Meter | undefined
+  /** Not yet counted, as events of before it may still be on their way here. */
+  #hidden: Uint8Array | undefined
   /** Of what was read so far. */
   #account: Account | undefined
   #firstByteMs: number | undefined
@@ -116,6 +134,11 @@ class AttemptRecord implements Watch {
     this.#meter = createMeter(response.headers, () => estimateInput(this.#init.attempt.step))
   }
 
+  /** An event that tells of the usage, and that its client is not sent. */
+  hide(event: Uint8Array): void {
+    this.#hidden = event.slice()
+  }
+
   read(bytes: Uint8Array): void {
     this.#account = undefined
     this.#firstByteMs ??= this.#elapsedMs
@@ -133,6 +156,8 @@ class AttemptRecord implements Watch {
 
   #settle(): Account {
     const { attempt, pricing, isHit } = this.#init
+    if (this.#hidden) this.#meter?.read(this.#hidden)
+    this.#hidden = undefined
     const reading = this.#meter?.reading() ?? {}
     const { usage } = reading
     const cost = isHit ? free : pricing.costOf(attempt.step, reading, this.#response?.status ?? null)

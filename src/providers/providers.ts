@@ -14,6 +14,8 @@ export interface Provider {
   readonly credentialHeaders: readonly string[]
   /** What of the gateway's own is sent to it and must not be told: its stored key, and values of fixed headers. */
   readonly secrets: readonly string[]
+  /** Whether it takes `stream_options.include_usage`. */
+  readonly takesUsage: boolean
   /** Its book in the price list. */
   readonly book: string
   /** The operator's own prices. */
@@ -96,6 +98,7 @@ function createProvider(slug: string, row: ProviderRow, own: ProviderSettings, e
     slug,
     credentialHeaders: credentialHeaders(row.auth),
     secrets: [...(key === undefined ? [] : [key]), ...fixed.map(([, value]) => value)],
+    takesUsage: own.stream_usage ?? row.stream_usage ?? false,
     book: row.prices ?? slug,
     prices: own.prices ?? [],
     resolve(path, search, headers) {

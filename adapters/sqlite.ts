@@ -1,15 +1,11 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import {
-  createSqlCache,
-  createSqlCounters,
-  createSqlLogs,
-  type Env,
-  type Given,
-  type Sql,
-  type SqlRow,
-  type SqlValue,
-} from '../src/index.ts'
+import type { Env, Given } from '../src/index.ts'
+import type { Sql, SqlRow, SqlValue } from '../src/store/sql.ts'
+import { createSqlCache } from '../src/store/sql-cache.ts'
+import { createSqlConfig } from '../src/store/sql-config.ts'
+import { createSqlCounters } from '../src/store/sql-counters.ts'
+import { createSqlLogs } from '../src/store/sql-logs.ts'
 import { prices } from './prices.ts'
 import { report } from './server.ts'
 
@@ -41,6 +37,7 @@ export async function givenBy(env: Env | undefined, data: string | undefined): P
     logs: createSqlLogs(await openSqlite(data, 'logs')),
     counters: createSqlCounters(await openSqlite(data, 'counters'), { report }),
     cache: createSqlCache(await openSqlite(data, 'cache')),
+    settings: createSqlConfig(await openSqlite(data, 'config')),
   }
 }
 

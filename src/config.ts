@@ -3,9 +3,17 @@ import { type SessionLimits, sessionDefaults } from './limits.ts'
 import { type PriceSettings, priceSettings } from './prices.ts'
 import type { Backoff, RateSettings, SpendRule } from './types.ts'
 
+/** What a token may do: use gateways, read of them, and change them. */
+export const scopes = ['run', 'read', 'edit'] as const
+/** One of them. */
+export type Scope = (typeof scopes)[number]
+
 /** A secret in clear, or `env:NAME` for a variable of the environment. */
 const secret = z.string().min(1)
-const slug = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/i, 'letters, digits, - and _, 64 at most')
+/** The name of a gateway, an account or a provider. */
+export const slug: z.ZodString = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9_-]{0,63}$/i, 'letters, digits, - and _, 64 at most')
 const httpUrl = z.url({ protocol: /^https?$/ })
 
 /** Settings of one gateway, in the management API's own field names. */
@@ -51,7 +59,7 @@ export interface TokenSettings extends RateSettings {
   /** Gateways the token opens; absent: all. */
   gateways?: string[] | undefined
   /** Default: `run`. */
-  permissions: ('run' | 'read' | 'edit')[]
+  permissions: Scope[]
 }
 
 /** A row of the provider table changed, or a new row. */
@@ -82,6 +90,8 @@ export interface Config {
   account_id: string
   /** Default: one, `default`. */
   gateways: GatewaySettings[]
+  /** False where they are the default, so that what is made while running may take its place. */
+  declaresGateways: boolean
   tokens: TokenSettings[]
   providers: Record<string, ProviderSettings>
   /** Limits of sessions and runs. */
@@ -115,7 +125,8 @@ const spendRule = z.strictObject({
   metadata: z.record(z.string(), dimension).optional(),
 })
 
-const gatewaySettings = z.strictObject({
+/** The one vocabulary of a gateway's settings, for the configuration and for the management API. */
+export const gatewaySettings: z.ZodType<GatewaySettings> = z.strictObject({
   id: slug,
   ...rateSettings,
   spend_limits: z.strictObject({ enabled: z.boolean(), rules: z.array(spendRule).max(20) }).nullish(),
@@ -138,7 +149,7 @@ const tokenSettings = z.strictObject({
   name: z.string().min(1),
   token: secret,
   gateways: z.array(z.string()).optional(),
-  permissions: z.array(z.enum(['run', 'read', 'edit'])).default(['run']),
+  permissions: z.array(z.enum(scopes)).default(['run']),
 })
 
 const providerSettings = z.strictObject({
@@ -172,10 +183,7 @@ const sessionLimits = z.strictObject({
 const configSchema = z.strictObject({
   $schema: z.string().optional(),
   account_id: slug.default('default'),
-  gateways: z
-    .array(gatewaySettings)
-    .min(1)
-    .default([{ id: 'default', cors_origins: [] }]),
+  gateways: z.array(gatewaySettings).min(1).optional(),
   tokens: z.array(tokenSettings).default([]),
   providers: z.record(slug, providerSettings).default({}),
   limits: sessionLimits.default(sessionDefaults),
@@ -191,22 +199,25 @@ export class ConfigError extends Error {
 
 /**
  * Check a configuration and resolve its `env:NAME` references.
- * `TRUNKLINE_TOKEN` in the environment stands for a token of that value when no token is configured.
+ * `TRUNKLINE_TOKEN` in the environment stands for a token of that value when no token is configured; it may do all, so
+ * that whoever starts a gateway can set it up.
  * @throws ConfigError
  */
 export function parseConfig(input: unknown = {}, env: Env = {}): Config {
   const parsed = configSchema.safeParse(input)
   if (!parsed.success) throw new ConfigError(z.prettifyError(parsed.error))
-  const { tokens, providers, ...rest } = parsed.data
+  const { tokens, providers, gateways, ...rest } = parsed.data
   const own = tokens.map((token, index) => ({
     ...token,
     token: resolve(token.token, env, `tokens[${index}].token`),
   }))
   if (own.length === 0 && env.TRUNKLINE_TOKEN) {
-    own.push({ name: 'TRUNKLINE_TOKEN', token: env.TRUNKLINE_TOKEN, permissions: ['run'] })
+    own.push({ name: 'TRUNKLINE_TOKEN', token: env.TRUNKLINE_TOKEN, permissions: [...scopes] })
   }
   const config: Config = {
     ...rest,
+    gateways: gateways ?? [{ id: 'default', cors_origins: [] }],
+    declaresGateways: gateways !== undefined,
     tokens: own,
     providers: mapValues(providers, (row, name) => withKey(row, name, env)),
   }
@@ -216,12 +227,12 @@ export function parseConfig(input: unknown = {}, env: Env = {}): Config {
 
 /** True when some gateway answers callers without a token. */
 export function isOpen(config: Config): boolean {
-  return config.gateways.some((gateway) => !isAuthenticated(config, gateway))
+  return config.gateways.some((gateway) => !isAuthenticated(gateway, config.tokens.length))
 }
 
-/** Whether a gateway refuses callers without a token. */
-export function isAuthenticated(config: Config, gateway: GatewaySettings): boolean {
-  return gateway.authentication ?? config.tokens.length > 0
+/** Whether a gateway refuses callers without a token, where there are so many tokens. */
+export function isAuthenticated(gateway: GatewaySettings, tokens: number): boolean {
+  return gateway.authentication ?? tokens > 0
 }
 
 function withKey(row: ProviderSettings, name: string, env: Env): ProviderSettings {

@@ -12,7 +12,7 @@ import {
 import { prices } from '../prices.ts'
 import { refuseAll } from '../refuse.ts'
 import { report } from '../server.ts'
-import { cacheOf, countersOf, logsOf, type StoreNamespace } from './store.ts'
+import { cacheOf, countersOf, logsOf, type StoreNamespace, settingsOf } from './store.ts'
 
 /** The Worker's bindings; text ones are the environment of the configuration. */
 export interface Bindings {
@@ -67,6 +67,7 @@ function make(bindings: Bindings): Made {
           logs: logsOf(bindings.STORES),
           counters: countersOf(bindings.STORES),
           cache: cacheOf(bindings.STORES),
+          settings: settingsOf(bindings.STORES),
           shares: false,
         },
       ),

@@ -1,4 +1,4 @@
-import type { Account, Cost, Step } from '../types.ts'
+import type { Cost, Step } from '../types.ts'
 import { costOf } from './cost.ts'
 import { estimateInput, outputLimit, textOf } from './estimate.ts'
 import { modelOf } from './model.ts'
@@ -17,8 +17,11 @@ export interface Priced {
 export interface Pricing {
   /** The cost of an answer; `status` is null where there was none. */
   costOf(step: Step, reading: Reading, status: number | null): Cost
-  /** What a request may use and cost, before it is sent: its size, and the most it lets its answer have. */
-  estimate(step: Step): Account
+  /**
+   * US dollars a request may cost, before it is sent: its size, and the most it lets its answer have. Undefined where
+   * no price is known.
+   */
+  estimateCost(step: Step): number | undefined
 }
 
 interface Finders {
@@ -56,14 +59,15 @@ export function createPricing(
       const listed = own || dollars !== undefined ? undefined : look(finders?.listed, step, model)
       return costOf({ usage, dollars, custom: step.options.customCost, own, listed, status })
     },
-    estimate(step) {
+    estimateCost(step) {
       const finders = findersOf(step.provider)
       const inputTokens = estimateInput(step)
       const outputTokens = outputLimit(textOf(step)) ?? 0
       const usage = { inputTokens, outputTokens, basis: 'estimated' } as const
       const own = look(finders?.own, step, undefined)
       const listed = own ? undefined : look(finders?.listed, step, undefined)
-      return { usage, cost: costOf({ usage, custom: step.options.customCost, own, listed, status: 200 }) }
+      const { value } = costOf({ usage, custom: step.options.customCost, own, listed, status: 200 })
+      return value ?? undefined
     },
   }
 }

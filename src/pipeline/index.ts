@@ -44,8 +44,8 @@ export function createPipeline(options: PipelineOptions): Handler {
     rates: settings,
     rules: settings.spend_limits?.enabled ? settings.spend_limits.rules : [],
     counters,
-    estimate: pricing.estimate,
-    report: runtime.report,
+    pricing,
+    runtime,
   }
   const route = createRoute(createBudget(budget, createRecord(send, { pricing, recording, asksUsage })))
   return stages.reduceRight<Handler>((next, stage) => (call) => stage(call, next), route)

@@ -90,6 +90,9 @@ export function recordHit(
   return { watch: record, ...(record.isKept && { logId: record.id }) }
 }
 
+/** What was kept costs nothing more. */
+const free: Cost = { value: 0, currency: 'USD', basis: 'reported' }
+
 interface RecordInit {
   readonly attempt: Attempt
   readonly pricing: Pricing
@@ -204,9 +207,6 @@ class AttemptRecord implements Watch {
     return performance.now() - this.#began
   }
 }
-
-/** What was kept costs nothing more. */
-const free: Cost = { value: 0, currency: 'USD', basis: 'estimated' }
 
 /** Of the first bytes that are kept; null for what is no text. */
 function decode(parts: readonly Uint8Array[]): string | null {

@@ -1,16 +1,16 @@
 // Reduces the price list of @pydantic/genai-prices (MIT) to the books of the providers in our table, and writes it to
-// src/observe/prices.json: `node prices.mjs`; with `--check` it only tells whether that is what is there. Its newest
-// version is taken by `npm i -D -E @pydantic/genai-prices`, its day by `npm view @pydantic/genai-prices time`.
+// src/observe/prices.json: `node adapters/prices.mjs`; with `--check` it only tells whether that is what is there. Its
+// newest version is taken by `npm i -D -E @pydantic/genai-prices`, its day by `npm view @pydantic/genai-prices time`.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { calcPrice, findProvider } from '@pydantic/genai-prices'
-import { createFindPrice } from './src/observe/prices.ts'
-import { table } from './src/providers/table.ts'
+import { createFindPrice } from '../src/observe/prices.ts'
+import { table } from '../src/providers/table.ts'
 
 /** Day of the version that is pinned. */
 const date = '2026-09-23'
-const file = new URL('src/observe/prices.json', import.meta.url)
+const file = new URL('../src/observe/prices.json', import.meta.url)
 const { version } = JSON.parse(
-  readFileSync(new URL('node_modules/@pydantic/genai-prices/package.json', import.meta.url), 'utf8'),
+  readFileSync(new URL('../node_modules/@pydantic/genai-prices/package.json', import.meta.url), 'utf8'),
 )
 
 const rateOf = {

@@ -45,6 +45,7 @@ export function createRooms(base: Base): Rooms {
   const providers = createProviders(config.providers, env)
   const tokens = createTokens(config.tokens)
   const secretsOf = (slug: string) => providers.get(slug)?.secrets ?? []
+  const takesUsage = (slug: string) => providers.get(slug)?.takesUsage ?? false
   const send = createSend(providers, runtime)
   const pricing = createPricing(prices, providers.get)
 
@@ -64,16 +65,7 @@ export function createRooms(base: Base): Rooms {
       add: writer.add,
       secretsOf,
     }
-    const run = createPipeline({
-      settings,
-      send,
-      pricing,
-      takesUsage: (slug) => providers.get(slug)?.takesUsage ?? false,
-      cache,
-      counters,
-      recording,
-      runtime,
-    })
+    const run = createPipeline({ settings, send, pricing, takesUsage, cache, counters, recording, runtime })
     return { settings, gate, providers, run, defaults: toDefaults(settings) }
   }
 

@@ -14,6 +14,7 @@ import { propertySuite } from './property.ts'
 import { runsSuite } from './runs.ts'
 import { socketSuite } from './socket.ts'
 import { universalSuite } from './universal.ts'
+import { usageSuite } from './usage.ts'
 
 /** Everything the gateway promises, on one runtime. */
 export function gatewaySuites(target: Target | undefined, runtime: RuntimeName): void {
@@ -27,6 +28,7 @@ export function gatewaySuites(target: Target | undefined, runtime: RuntimeName):
     describe('cancel', () => cancelSuite(target))
     describe('cache', () => cacheSuite(target))
     describe('limits', () => limitsSuite(target))
+    describe('usage', () => usageSuite(target))
     describe('runs', () => runsSuite(target))
     describe('fairness', () => fairnessSuite(target))
     describe('whatever happens', () => propertySuite(target))

@@ -15,6 +15,7 @@ import { readersSuite } from './readers.ts'
 import { runsSuite } from './runs.ts'
 import { socketSuite } from './socket.ts'
 import { universalSuite } from './universal.ts'
+import { usageSuite } from './usage.ts'
 
 /** Everything the gateway promises, on one runtime. */
 export function gatewaySuites(target: Target | undefined, runtime: RuntimeName): void {
@@ -28,6 +29,7 @@ export function gatewaySuites(target: Target | undefined, runtime: RuntimeName):
     describe('cancel', () => cancelSuite(target))
     describe('cache', () => cacheSuite(target))
     describe('limits', () => limitsSuite(target))
+    describe('usage', () => usageSuite(target))
     describe('runs', () => runsSuite(target))
     describe('readers', () => readersSuite(target))
     describe('fairness', () => fairnessSuite(target))

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { chat, ended, type LineOptions, ledger, newKey, now, seen, upstream } from '../client.ts'
+import { at, chat, ended, type LineOptions, ledger, newKey, now, post, seen, upstream } from '../client.ts'
 import { tokens } from '../config.ts'
 import type { Target } from '../target.ts'
 import type { Control } from '../upstream/control.ts'

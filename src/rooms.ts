@@ -56,6 +56,7 @@ export function createRooms(base: Base): Rooms {
   const providers = createProviders(config.providers, env)
   const tokens = createTokens(config.tokens)
   const vault = createVault(env)
+  const takesUsage = (slug: string) => providers.get(slug)?.takesUsage ?? false
   const pricing = createPricing(prices, providers.get)
 
   let keyrings: ReadonlyMap<string, Keyring> = new Map()
@@ -87,7 +88,7 @@ export function createRooms(base: Base): Rooms {
       secretsOf: (slug: string) => own.get(slug)?.secrets ?? [],
     }
     const send = createSend(own, runtime)
-    const run = createPipeline({ settings, send, pricing, cache, counters, recording, runtime })
+    const run = createPipeline({ settings, send, pricing, takesUsage, cache, counters, recording, runtime })
     return { settings, gate, providers: own, run, defaults: toDefaults(settings) }
   }
 

@@ -34,6 +34,7 @@ const shared = new Set([
   'config',
   'controls',
   'ids',
+  'prices',
   'hash',
   'streams',
   'splitter',

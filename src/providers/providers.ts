@@ -1,5 +1,6 @@
-import type { Env, PriceSettings, ProviderSettings } from '../config.ts'
+import type { Env, ProviderSettings } from '../config.ts'
 import { GatewayError } from '../errors.ts'
+import type { PriceSettings } from '../prices.ts'
 import type { Runtime } from '../types.ts'
 import { createAuthorize, credentialHeaders } from './auth.ts'
 import type { Authorize, Authorized, Outgoing } from './outgoing.ts'
@@ -13,6 +14,8 @@ export interface Provider {
   readonly credentialHeaders: readonly string[]
   /** What of the gateway's own is sent to it and must not be told: its stored key, and values of fixed headers. */
   readonly secrets: readonly string[]
+  /** Whether it takes `stream_options.include_usage`. */
+  readonly takesUsage: boolean
   /** Its book in the price list. */
   readonly book: string
   /** The operator's own prices. */
@@ -133,6 +136,7 @@ function createProvider(slug: string, row: ProviderRow, own: ProviderSettings, e
     slug,
     credentialHeaders: credentialHeaders(row.auth),
     secrets: [...(key === undefined ? [] : [key]), ...fixed.map(([, value]) => value)],
+    takesUsage: own.stream_usage ?? row.stream_usage ?? false,
     book: row.prices ?? slug,
     prices: own.prices ?? [],
     resolve(path, search, headers) {

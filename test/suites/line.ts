@@ -15,6 +15,11 @@ const path = 'chat/completions'
 const cutMs = 300
 const streams = 1_000
 
+/** Of HTTP itself, or of a request that has no other name here than its event id. */
+const connection = /^(connection|keep-alive|date|transfer-encoding|content-length|vary|cf-aig-request-id)$/
+/** No two requests share them. */
+const differing = /^cf-aig-(event|log)-id$/
+
 const ask = (line: Line, control: Control, text: string, init: RequestInit = {}): Promise<Response> =>
   line.fetch(`${line.url('openai')}/${path}`, {
     method: 'POST',
@@ -74,9 +79,14 @@ function fetchSuite(target: Target): void {
       const response = await line.fetch(url, { ...init, headers })
       expect(response.status).toBe(plain.status)
       expect(new Uint8Array(await response.arrayBuffer())).toEqual(new Uint8Array(await plain.arrayBuffer()))
+      const names = [...plain.headers.keys()].filter((name) => !connection.test(name))
       // A body without a type gets one from some HTTP servers.
-      for (const name of [...(plain.status === 302 ? [] : ['content-type']), 'x-a', 'location'])
-        expect(response.headers.get(name)).toBe(plain.headers.get(name))
+      for (const name of names.filter((one) => plain.status !== 302 || one !== 'content-type')) {
+        if (differing.test(name)) expect(response.headers.get(name), name).toMatch(/./)
+        else expect(response.headers.get(name), name).toBe(plain.headers.get(name))
+      }
+      expect(names).toContain('cf-aig-step')
+      expect(response.headers.get('cf-aig-run-id')).toMatch(/./)
     }
     line.close()
   })

@@ -5,6 +5,8 @@ import type { Created, Done, RunFrame, Streamed } from './messages.ts'
 export interface Carrier {
   /** The reader has taken an event of this size, in characters. */
   consumed(run: Run, size: number): void
+  /** The reader has read to the end. */
+  ended(run: Run): void
   /** The reader wants no more. */
   cancel(run: Run): void
 }
@@ -117,9 +119,11 @@ export class Run {
   }
 
   #take({ frame, size }: Received): RunFrame {
-    if (frame.type !== 'universal.stream') return frame
-    this.consumed = frame.metadata.seq
-    this.carrier?.consumed(this, size)
+    if (frame.type === 'universal.created') return frame
+    // Numbers that were left out have been passed over by now.
+    this.consumed = frame.metadata.seq ?? this.consumed
+    if (frame.type === 'universal.done') this.carrier?.ended(this)
+    else this.carrier?.consumed(this, size)
     return frame
   }
 }

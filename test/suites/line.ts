@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { connect, type Line } from '../../src/client/index.ts'
-import { at, chat, ended, ledger, newKey, now, post, seen, upstream } from '../client.ts'
+import { at, chat, ended, type GatewayFrame, ledger, newKey, now, post, seen, upstream } from '../client.ts'
 import { configFor, env, tokens } from '../config.ts'
 import { flows } from '../flows/flows.ts'
 import { startGateway } from '../launch.ts'
@@ -37,6 +37,7 @@ export function lineSuite(target: Target): void {
   describe('SDKs through line.fetch', () => sdkSuite(target))
   fetchSuite(target)
   delaySuite(target)
+  ackSuite(target)
   closeSuite(target)
   cutSuite(target)
   killSuite(target)
@@ -164,6 +165,33 @@ function cutSuite(target: Target): void {
         true,
       )
     }
+  })
+}
+
+/** What was read to its end needs no more words. */
+function ackSuite(target: Target): void {
+  test('a session that is taken up again names no run that was read to its end', async () => {
+    const listed: (number | undefined)[] = []
+    class Spying extends WebSocket {
+      constructor(url: string, protocols: string[]) {
+        super(url, protocols)
+        this.addEventListener('message', ({ data }) => {
+          const frame = JSON.parse(String(data)) as GatewayFrame
+          if (frame.type === 'session.ready') listed.push(frame.session?.runs?.length)
+        })
+      }
+    }
+    const proxy = await startProxy(portOf(target.url))
+    const line = await connect(`ws://127.0.0.1:${proxy.port}/v1/default/default`, { WebSocket: Spying })
+    const read = async () => (await ask(line, { events: 5, interval: 5 }, 'x')).text()
+    await Promise.all(Array.from({ length: 30 }, read))
+    await ask(line, { events: 1_000, interval: 20 }, 'y')
+    await sleep(50)
+    proxy.cut()
+    await until(() => listed.length === 2, 'the next connection')
+    expect(listed).toEqual([undefined, 1])
+    line.close()
+    await proxy.close()
   })
 }
 

@@ -92,6 +92,17 @@ function fetchSuite(target: Target): void {
     line.close()
   })
 
+  test('a wrong token, or none, is told from a gateway that is not there', async () => {
+    for (const token of [{ token: 'wrong' }, {}])
+      await expect(
+        connect(at(target, '', 'locked'), { ...token, limits: { backoffMs: 5 } }),
+      ).rejects.toMatchObject({
+        name: 'LineError',
+        code: 'unauthorized',
+        retryable: false,
+      })
+  })
+
   test('line.fetch carries bodies of any bytes', async () => {
     const line = await connect(at(target))
     const key = newKey()

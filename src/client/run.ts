@@ -55,7 +55,7 @@ export class Run {
     if (this.isStopped || this.#failure) return true
     if (frame.type === 'universal.created') this.#begin(frame, size)
     else if (frame.type === 'universal.done') this.#push(frame, size)
-    else return this.#event(frame, size)
+    else if (frame.type === 'universal.stream') return this.#event(frame, size)
     return true
   }
 
@@ -67,7 +67,7 @@ export class Run {
 
   #event(frame: Streamed, size: number): boolean {
     const { seq } = frame.metadata
-    if (seq < this.next) return true
+    if (!(seq >= this.next)) return true
     if (this.raw && seq > this.next) return false
     this.next = seq + 1
     this.#push(frame, size)

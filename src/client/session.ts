@@ -273,4 +273,4 @@ const incomplete = (): LineError =>
   new LineError('incomplete', 'The connection was lost, and the answer with it')
 
 const isFailed = (frame: RunFrame | Failed): frame is Failed =>
-  frame.type === 'universal.error' || frame.type === 'error'
+  (frame.type === 'universal.error' || frame.type === 'error') && Boolean(frame.error)

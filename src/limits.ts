@@ -26,7 +26,7 @@ export const limits = {
   sweepMs: 5_000,
   /** How often a drain looks whether all is done. */
   drainPollMs: 20,
-  /** Expired runs whose owner is remembered, to tell him so. */
+  /** Runs that are remembered after they were dropped: by a home, to tell their owner; by a session, never to ask again. */
   formerRuns: 10_000,
   /** Heartbeats without a message after which a `trunkline.v1` client is gone. */
   missedHeartbeats: 3,

@@ -192,12 +192,16 @@ export class Line extends EventTarget {
     return run
   }
 
-  #sendHttp(request: Request): Promise<Response> {
+  /** Redirects could lead elsewhere, and token and keys with them. @throws LineError redirected */
+  async #sendHttp(request: Request): Promise<Response> {
     const headers = new Headers(request.headers)
     for (const [name, value] of this.#headers) if (!headers.has(name)) headers.set(name, value)
     if (this.#token !== undefined && !headers.has(tokenHeader))
       headers.set(tokenHeader, `Bearer ${this.#token}`)
-    return this.#http(new Request(request, { headers }))
+    const response = await this.#http(new Request(request, { headers, redirect: 'manual' }))
+    if (response.type === 'opaqueredirect')
+      throw new LineError('redirected', 'The answer is a redirect, which a page cannot see')
+    return response
   }
 }
 

@@ -172,7 +172,8 @@ export class Session implements Carrier {
   }
 
   #failed(run: Run, { code, message, retryable, retryAfterMs }: Failed['error']): void {
-    if (code === 'draining' && run.create !== undefined) {
+    if (code === 'expired' || code === 'gap') this.#drop(run, incomplete())
+    else if (code === 'draining' && run.create !== undefined) {
       this.#drop(run)
       this.#goaway()
       this.#host.refused(run)

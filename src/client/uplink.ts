@@ -34,6 +34,7 @@ export class Uplink {
   readonly #route: Route
   readonly #receiver: Receiver
   #id: string | undefined
+  #attempts = 0
   #wire: Wire | undefined
   /** The one thing waited for: the next try, the end of the handshake, or the next heartbeat. */
   #timer: ReturnType<typeof setTimeout> | undefined
@@ -69,7 +70,11 @@ export class Uplink {
   #connect(): void {
     const { url, protocols, Socket, limits } = this.#route
     const target = new URL(url)
-    if (this.#id !== undefined) target.searchParams.set('session', this.#id)
+    this.#attempts += 1
+    if (this.#id !== undefined) {
+      target.searchParams.set('session', this.#id)
+      target.searchParams.set('attempt', String(this.#attempts))
+    }
     const wire = new Wire(new Socket(target.href, [...protocols]), {
       open: () => {
         if (wire.protocol !== protocol) this.#lose(undefined)

@@ -109,10 +109,12 @@ export class Home {
     while (this.#active.size > 0) await Promise.all([...this.#active].map(untilDone))
   }
 
-  /** The id a new session gets; of a home of one session that is the home's own, while it is free. */
-  newSessionId(): string {
+  /** The id a new session gets; of a home of one session that is the home's own, while nobody else holds anything. */
+  newSessionId(owner: Owner): string {
     const { id } = this.#options
-    return id !== undefined && !this.sessions.has(id) ? id : newId()
+    if (id === undefined || this.sessions.has(id)) return newId()
+    const isTaken = [...this.#held.values()].some(({ run }) => !isSame(run.init.owner, owner))
+    return isTaken ? newId() : id
   }
 
   /** A run that can be found again, by its owner. @throws GatewayError too_many_requests over `heldBytes` */
@@ -137,10 +139,11 @@ export class Home {
     this.sweepSoon()
   }
 
-  /** The runs of a session that were held before the session was. */
-  runsOf(session: string): Run[] {
+  /** The runs of an owner's session that were held before the session was. */
+  runsOf(session: string, owner: Owner): Run[] {
     if (!this.#isRestored) return []
-    return [...this.#held.values()].map(({ run }) => run).filter(({ id }) => id.startsWith(`${session}-`))
+    const runs = [...this.#held.values()].map(({ run }) => run)
+    return runs.filter(({ id, init }) => id.startsWith(`${session}-`) && isSame(init.owner, owner))
   }
 
   #hold(init: RunRecord['init'], idleSince?: number): Run {

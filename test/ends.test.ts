@@ -133,6 +133,28 @@ describe.each(runtimes)('%s', (runtime) => {
     await emulator.stop()
   })
 
+  test('SIGTERM: what still waits for its turn at the deadline is asked of no provider, and is told', async () => {
+    const { target, gateway, emulator } = await startPair(runtime, { drainSeconds: 1, inFlight: 1 })
+    const lines = await Promise.all([connect(target), connect(target, v1)])
+    const waiting = lines.flatMap((line) => {
+      line.create(item(long))
+      return Array.from({ length: 30 }, () => {
+        const key = newKey()
+        return [line, line.create(item({ ...long, key })), key] as const
+      })
+    })
+    await Promise.all(lines.map((line) => line.next(isStream)))
+    const exit = gateway.terminate()
+    for (const [line, eventId, key] of waiting) {
+      const frames = await line.result(eventId)
+      const told = line === lines[0] ? frames[0]?.response : frames.at(-1)
+      expect(JSON.stringify(told), eventId).toContain('The gateway stopped')
+      expect(await ledger(target, key)).toEqual([])
+    }
+    expect(await exit).toBe(0)
+    await emulator.stop()
+  })
+
   test('SIGTERM: what has not finished by the deadline ends incomplete, exit code 0', async () => {
     const { target, gateway, emulator } = await startPair(runtime, { drainSeconds: 1 })
     const [base, own] = await Promise.all([connect(target), connect(target, v1)])

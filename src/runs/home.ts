@@ -13,6 +13,8 @@ export interface Held {
   readonly owner: Owner
   /** Number of its latest connection. */
   readonly attempt: number
+  /** Its connection is still being told of runs. */
+  readonly isTelling: boolean
   /** Milliseconds since the epoch; undefined while it is in use. */
   dueAt(): number | undefined
   /** It is due. */
@@ -160,6 +162,8 @@ export class Home {
   /** Make the call of a run; resolves at its end. Never rejects. */
   async start(run: Run, start: Start): Promise<void> {
     this.#active.add(run)
+    const { aborted, reason } = this.#over.signal
+    if (aborted) run.stop(reason)
     await pump(run, start)
     this.#active.delete(run)
     const entry = this.#held.get(run.id)
@@ -240,17 +244,29 @@ export class Home {
     return { signal: AbortSignal.any([client, this.#over.signal]), ended }
   }
 
-  /** Take no new runs, wait for those under way, and stop what is left after `deadlineMs`. Never rejects. */
+  /**
+   * Take no new runs, wait until those under way are done and told of, and stop what is left after `deadlineMs`. Never
+   * rejects.
+   */
   async drain(deadlineMs: number): Promise<void> {
     this.#draining = true
-    const until = this.now + deadlineMs
-    const isBusy = () => this.#active.size + this.#passing > 0
-    while (isBusy() && this.now < until) await pause(limits.drainPollMs)
+    await this.#settle(deadlineMs)
     const reason = new GatewayError('draining', 'The gateway stopped')
     this.#over.abort(reason)
     for (const run of this.#active) run.stop(reason)
-    const last = this.now + limits.stopMs
-    while (isBusy() && this.now < last) await pause(limits.drainPollMs)
+    await this.#settle(limits.stopMs)
+  }
+
+  async #settle(ms: number): Promise<void> {
+    const until = this.now + ms
+    while (this.#isBusy() && this.now < until) await pause(limits.drainPollMs)
+  }
+
+  #isBusy(): boolean {
+    if (this.#active.size + this.#passing > 0) return true
+    for (const { run } of this.#held.values()) if (run.readers > 0) return true
+    for (const session of this.sessions.values()) if (session.isTelling) return true
+    return false
   }
 
   /** Over `heldBytes`, the oldest runs that are over go first. */

@@ -158,12 +158,16 @@ describe.each(runtimes)('%s', (runtime) => {
   test('SIGTERM: what has not finished by the deadline ends incomplete, exit code 0', async () => {
     const { target, gateway, emulator } = await startPair(runtime, { drainSeconds: 1 })
     const [base, own] = await Promise.all([connect(target), connect(target, v1)])
-    const keys = [newKey(), newKey(), newKey()]
+    const keys = [newKey(), newKey(), newKey(), newKey()]
     const streams = [base, own].map((line, index) => {
       return [line, line.create(item({ ...long, key: keys[index] }))] as const
     })
     const url = at(target, '/openai/chat/completions')
     const http = await post(url, chat('x', { stream: true }), upstream({ ...long, key: keys[2]! }))
+    const unanswered = ['1', '3'].map((tries) => {
+      const headers = upstream({ key: keys[3]!, hang: 'headers' })
+      return post(url, chat('x'), { ...headers, 'cf-aig-max-attempts': tries })
+    })
     await Promise.all(keys.map((key) => seen(target, key)))
     await Promise.all([base.next(isStream), own.next(isStream)])
     const exit = gateway.terminate()
@@ -173,6 +177,11 @@ describe.each(runtimes)('%s', (runtime) => {
       expect(done?.metadata.outcome ?? done?.metadata.status).toBe('incomplete')
     }
     await broken(http)
+    for (const response of await Promise.all(unanswered))
+      expect([response.status, await response.json()]).toMatchObject([
+        503,
+        { message: 'The gateway stopped' },
+      ])
     expect(await exit).toBe(0)
     for (const key of keys) expect((await ended(target, key))?.how).toBe('client_closed')
     await emulator.stop()

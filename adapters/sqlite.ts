@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Env, Given } from '../src/index.ts'
+import { assemble } from '../src/observe/assemble/assemble.ts'
 import type { Sql, SqlRow, SqlValue } from '../src/store/sql.ts'
 import { createSqlCache } from '../src/store/sql-cache.ts'
 import { createSqlConfig } from '../src/store/sql-config.ts'
@@ -30,7 +31,7 @@ const preparedMax = 200
 
 /** The embedded stores of a folder, a file each, with the environment and the list of prices. */
 export async function givenBy(env: Env | undefined, data: string | undefined): Promise<Given> {
-  const own = { prices, ...(env && { env }) }
+  const own = { prices, assemble, ...(env && { env }) }
   if (data === undefined) return own
   return {
     ...own,

@@ -2,6 +2,7 @@ import { type Context, Hono } from 'hono'
 import type { Config, Env } from './config.ts'
 import { GatewayError, toGatewayError } from './errors.ts'
 import { newId } from './ids.ts'
+import type { Assemble } from './observe/assemble/assemble.ts'
 import type { PriceList } from './observe/prices.ts'
 import { createRooms, toRetention } from './rooms.ts'
 import { answerCall, createAnswer, type Respond } from './routes/answer.ts'
@@ -65,6 +66,8 @@ export interface Given {
   readonly settings?: ConfigStore
   /** Whether one request may wait for another where there is no home of a session; default true. */
   readonly shares?: boolean
+  /** Makes one body of a stream's events for its record; absent: streams are recorded as they came. */
+  readonly assemble?: Assemble
   /** What models cost; absent: only what the configuration and providers tell. */
   readonly prices?: PriceList
 }

@@ -1,5 +1,6 @@
 import { type Config, type Env, type GatewaySettings, gatewaySettings, isAuthenticated } from './config.ts'
 import { GatewayError } from './errors.ts'
+import type { Assemble } from './observe/assemble/assemble.ts'
 import type { PriceList } from './observe/prices.ts'
 import { createPricing } from './observe/pricing.ts'
 import { createPipeline } from './pipeline/index.ts'
@@ -20,6 +21,7 @@ export interface Base {
   readonly runtime: Runtime
   readonly env?: Env
   readonly prices?: PriceList
+  readonly assemble?: Assemble
   readonly writer: LogWriter | undefined
   readonly counters: Counters
   readonly cache: Cache
@@ -41,7 +43,7 @@ export interface Rooms {
 
 /** Make the rooms of the configuration; those of the store come with the first request. */
 export function createRooms(base: Base): Rooms {
-  const { config, runtime, env = {}, prices, writer, counters, cache } = base
+  const { config, runtime, env = {}, prices, assemble, writer, counters, cache } = base
   const providers = createProviders(config.providers, env)
   const tokens = createTokens(config.tokens)
   const secretsOf = (slug: string) => providers.get(slug)?.secrets ?? []
@@ -64,6 +66,7 @@ export function createRooms(base: Base): Rooms {
       isHealthy: () => writer.health().status === 'ok',
       add: writer.add,
       secretsOf,
+      assemble,
     }
     const run = createPipeline({ settings, send, pricing, takesUsage, cache, counters, recording, runtime })
     return { settings, gate, providers, run, defaults: toDefaults(settings) }

@@ -9,6 +9,7 @@ import {
   parseConfig,
   type RunQuery,
 } from '../../src/index.ts'
+import { assemble } from '../../src/observe/assemble/assemble.ts'
 import { prices } from '../prices.ts'
 import { refuseAll } from '../refuse.ts'
 import { report } from '../server.ts'
@@ -64,6 +65,7 @@ function make(bindings: Bindings): Made {
         {
           env,
           prices,
+          assemble,
           logs: logsOf(bindings.STORES),
           counters: countersOf(bindings.STORES),
           cache: cacheOf(bindings.STORES),

@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Env, Given } from '../src/index.ts'
+import { createManagement } from '../src/manage/app.ts'
 import { assemble } from '../src/observe/assemble/assemble.ts'
 import type { Sql, SqlRow, SqlValue } from '../src/store/sql.ts'
 import { createSqlCache } from '../src/store/sql-cache.ts'
@@ -35,6 +36,7 @@ export async function givenBy(env: Env | undefined, data: string | undefined): P
   if (data === undefined) return own
   return {
     ...own,
+    manage: createManagement,
     logs: createSqlLogs(await openSqlite(data, 'logs')),
     counters: createSqlCounters(await openSqlite(data, 'counters'), { report }),
     cache: createSqlCache(await openSqlite(data, 'cache')),

@@ -43,6 +43,8 @@ export interface GatewaySettings extends RateSettings {
   log_management_strategy?: 'STOP_INSERTING' | 'DELETE_OLDEST' | null | undefined
   /** Days until a record goes, 1 to 3,650. Default: never. */
   log_retention_days?: number | null | undefined
+  /** Drop what is kept of answers when the management API changes the gateway. Default: false. */
+  cache_invalidate_on_update?: boolean | undefined
   /** Seconds that answers are kept for identical requests, 60 to 2,678,400; 0 or null: not. Default: null. */
   cache_ttl?: number | null | undefined
   /** What may be spent, 20 rules at most. */
@@ -125,6 +127,24 @@ const spendRule = z.strictObject({
   metadata: z.record(z.string(), dimension).optional(),
 })
 
+const never = (value: false | null | 'postpaid' | 'unified') =>
+  z.literal(value, `nothing of the kind is done here, so only ${value} is taken`).optional()
+
+/** The rest of the original's words, which its clients send: only what is true here is taken. */
+const withoutEffect = {
+  byok_only: z.boolean().optional(), // true of every gateway here
+  workers_ai_billing_mode: never('postpaid'),
+  log_classification: never(false),
+  logpush: never(false),
+  logpush_public_key: never(null),
+  zdr: never(false),
+  store_id: never(null),
+  stripe: never(null),
+  guardrails: never(null),
+  otel: z.union([never(null), z.array(z.never()).max(0)]).optional(),
+  dlp: z.union([never(null), z.looseObject({ enabled: never(false).unwrap() })]).optional(),
+}
+
 /** The one vocabulary of a gateway's settings, for the configuration and for the management API. */
 export const gatewaySettings: z.ZodType<GatewaySettings> = z.strictObject({
   id: slug,
@@ -142,6 +162,8 @@ export const gatewaySettings: z.ZodType<GatewaySettings> = z.strictObject({
   log_retention_days: z.int().min(1).max(3_650).nullish(),
   log_required: z.boolean().optional(),
   cache_ttl: z.union([z.literal(0), z.int().min(60).max(month)]).nullish(),
+  cache_invalidate_on_update: z.boolean().optional(),
+  ...withoutEffect,
 })
 
 const tokenSettings = z.strictObject({

@@ -9,6 +9,7 @@ import {
   parseConfig,
   type RunQuery,
 } from '../../src/index.ts'
+import { createManagement } from '../../src/manage/app.ts'
 import { assemble } from '../../src/observe/assemble/assemble.ts'
 import { prices } from '../prices.ts'
 import { refuseAll } from '../refuse.ts'
@@ -65,6 +66,7 @@ function make(bindings: Bindings): Made {
         {
           env,
           prices,
+          manage: createManagement,
           assemble,
           logs: logsOf(bindings.STORES),
           counters: countersOf(bindings.STORES),

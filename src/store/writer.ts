@@ -13,6 +13,8 @@ const waitingRows = 10_000
 const waitingBytes = 64 << 20
 /** Between two tries to reach a store. */
 const retryMs = 2_000
+/** A batch that was begun this long ago belonged to a request that was cut off, and is written anew. */
+const abandonedMs = 10_000
 /** Rows of a gateway written between two looks at its retention. */
 const trimRows = 1_000
 
@@ -21,6 +23,8 @@ export interface Health {
   readonly status: 'ok' | 'degraded'
   /** Entries that were lost since the start. */
   readonly lost: number
+  /** Entries that are not written yet. */
+  readonly waiting: number
 }
 
 /** What a gateway's logs are kept for. */
@@ -78,7 +82,10 @@ class Writer {
   readonly #options: WriterOptions
   /** Taken out before they are written: work of one request may not wait for that of another, which may be cut off. */
   readonly #waiting: PendingEntry[] = []
-  readonly #writing = new Set<Promise<boolean>>()
+  readonly #writing = new Map<
+    Promise<boolean>,
+    { readonly batch: readonly PendingEntry[]; readonly since: number }
+  >()
   /** Rows written since a gateway's retention was looked at. */
   readonly #untrimmed = new Map<string, number>()
   /** Gateways that take no more. */
@@ -106,20 +113,23 @@ class Writer {
   }
 
   health(): Health {
-    return { status: this.#isDegraded || this.#lost > 0 ? 'degraded' : 'ok', lost: this.#lost }
+    const waiting = this.#waiting.length + this.#writing.size
+    return { status: this.#isDegraded || this.#lost > 0 ? 'degraded' : 'ok', lost: this.#lost, waiting }
   }
 
   /** Write what waits, and wait for what is being written. */
   async settle(): Promise<void> {
     await this.#flush()
-    await Promise.all(this.#writing)
+    await Promise.all(this.#writing.keys())
   }
 
   async #flush(): Promise<void> {
+    this.#reclaim()
     let isWritten = true
     while (this.#waiting.length > 0 && isWritten) {
-      const one = this.#writeBatch()
-      this.#writing.add(one)
+      const batch = this.#take()
+      const one = this.#write(batch)
+      this.#writing.set(one, { batch, since: Date.now() })
       isWritten = await one
       this.#writing.delete(one)
       if (this.#waiting.length > 0) await pause(0) // others may want the process meanwhile
@@ -127,14 +137,23 @@ class Writer {
     if (!isWritten) this.#later(retryMs)
   }
 
-  async #writeBatch(): Promise<boolean> {
+  #reclaim(): void {
+    for (const [one, { batch, since }] of this.#writing) {
+      if (Date.now() - since < abandonedMs) continue
+      this.#writing.delete(one)
+      this.#waiting.unshift(...batch)
+      for (const { bytes } of batch) this.#bytes += bytes
+    }
+  }
+
+  async #write(batch: readonly PendingEntry[]): Promise<boolean> {
     const { logs, report } = this.#options
-    const pending = this.#take()
-    const batch = pending.flatMap((entry) => this.#make(entry))
+    const entries = batch.flatMap((entry) => this.#make(entry))
+    for (const { bytes } of batch) this.#bytes -= bytes
     try {
-      await logs.append(batch)
+      await logs.append(entries)
     } catch (error) {
-      const made = batch.map(toMade)
+      const made = entries.map(toMade)
       this.#waiting.unshift(...made)
       for (const { bytes } of made) this.#bytes += bytes
       if (!this.#isDegraded) report('logs cannot be written', error)
@@ -142,7 +161,7 @@ class Writer {
       return false
     }
     this.#isDegraded = false
-    await this.#trim(batch)
+    await this.#trim(entries)
     return true
   }
 
@@ -154,7 +173,6 @@ class Writer {
       bytes += this.#waiting[count]?.bytes ?? 0
       count += 1
     }
-    this.#bytes -= bytes
     return this.#waiting.splice(0, count)
   }
 

@@ -11,6 +11,7 @@ import { httpSuite } from './http.ts'
 import { limitsSuite } from './limits.ts'
 import { lineSuite } from './line.ts'
 import { propertySuite } from './property.ts'
+import { readersSuite } from './readers.ts'
 import { runsSuite } from './runs.ts'
 import { socketSuite } from './socket.ts'
 import { universalSuite } from './universal.ts'
@@ -30,6 +31,7 @@ export function gatewaySuites(target: Target | undefined, runtime: RuntimeName):
     describe('limits', () => limitsSuite(target))
     describe('usage', () => usageSuite(target))
     describe('runs', () => runsSuite(target))
+    describe('readers', () => readersSuite(target))
     describe('fairness', () => fairnessSuite(target))
     describe('whatever happens', () => propertySuite(target))
     describe('line', () => lineSuite(target))

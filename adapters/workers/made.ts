@@ -11,7 +11,7 @@ import {
 } from '../../src/index.ts'
 import { createManagement } from '../../src/manage/app.ts'
 import { assemble } from '../../src/observe/assemble/assemble.ts'
-import { prices } from '../prices.ts'
+import { pricing } from '../prices.ts'
 import { refuseAll } from '../refuse.ts'
 import { report } from '../server.ts'
 import { cacheOf, countersOf, logsOf, type StoreNamespace, settingsOf } from './store.ts'
@@ -65,7 +65,7 @@ function make(bindings: Bindings): Made {
         { fetch: (request, signal) => fetch(request, { signal }), report, defer: waitUntil },
         {
           env,
-          prices,
+          pricing,
           manage: createManagement,
           assemble,
           logs: logsOf(bindings.STORES),

@@ -29,6 +29,9 @@ interface Finders {
   readonly listed: FindPrice
 }
 
+/** Makes a gateway's; `find` tells a provider by its slug. */
+export type CreatePricing = (find: (slug: string) => Priced | undefined) => Pricing
+
 /** Make the pricing of a gateway; `find` tells a provider by its slug, `now` the time that prices are of. */
 export function createPricing(
   list: PriceList | undefined,

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { prices } from '../../adapters/prices.ts'
+import { prices, pricing } from '../../adapters/prices.ts'
 import { openSqlite } from '../../adapters/sqlite.ts'
 import { readConfig, readHeaders } from '../../src/controls.ts'
 import { createGateway, type Gateway, parseConfig } from '../../src/index.ts'
@@ -34,7 +34,7 @@ async function open(respond: () => Response, providers: object = {}) {
   const logs = createSqlLogs(await openSqlite(folder, 'logs'))
   onTestFinished(() => rm(folder, { recursive: true }))
   const runtime = { fetch: async () => respond(), report: () => undefined }
-  const gateway = createGateway(parseConfig({ providers }), runtime, { logs, prices, assemble })
+  const gateway = createGateway(parseConfig({ providers }), runtime, { logs, pricing, assemble })
   const rows = async () => {
     await gateway.drain()
     const query = {
@@ -292,7 +292,7 @@ describe('cf-aig-custom-cost', () => {
 })
 
 describe('what a request may cost', () => {
-  const pricing = createPricing(prices, (slug) => ({ book: slug, prices: [] }))
+  const { estimateCost } = createPricing(prices, (slug) => ({ book: slug, prices: [] }))
   const step = (body: object | string, provider = 'openai'): Step => ({
     provider,
     method: 'POST',
@@ -308,7 +308,7 @@ describe('what a request may cost', () => {
     const tokens = estimateInput(asked)
     expect(tokens).toBeGreaterThanOrEqual(1_000)
     expect(tokens).toBeLessThan(1_020)
-    expect(pricing.estimateCost(asked)).toBeCloseTo((tokens * 2 + 500 * 8) / 1e6, 12)
+    expect(estimateCost(asked)).toBeCloseTo((tokens * 2 + 500 * 8) / 1e6, 12)
   })
 
   test('a file counts as a file', () => {
@@ -319,7 +319,7 @@ describe('what a request may cost', () => {
   })
 
   test('without a price it is unknown', () => {
-    expect(pricing.estimateCost(step({ model: 'm' }, 'vllm'))).toBeUndefined()
-    expect(pricing.estimateCost(step('not JSON'))).toBeUndefined()
+    expect(estimateCost(step({ model: 'm' }, 'vllm'))).toBeUndefined()
+    expect(estimateCost(step('not JSON'))).toBeUndefined()
   })
 })

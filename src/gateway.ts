@@ -4,7 +4,8 @@ import type { Config, Env } from './config.ts'
 import { GatewayError, toGatewayError } from './errors.ts'
 import { newId } from './ids.ts'
 import type { CreateManagement } from './manage/route.ts'
-import type { PriceList } from './observe/prices.ts'
+import type { Assemble } from './observe/assemble/assemble.ts'
+import type { CreatePricing } from './observe/pricing.ts'
 import { createRooms, toRetention } from './rooms.ts'
 import { answerCall, createAnswer, type Respond } from './routes/answer.ts'
 import type { Asking, Room } from './routes/context.ts'
@@ -69,8 +70,10 @@ export interface Given {
   readonly manage?: CreateManagement
   /** Whether one request may wait for another where there is no home of a session; default true. */
   readonly shares?: boolean
-  /** What models cost; absent: only what the configuration and providers tell. */
-  readonly prices?: PriceList
+  /** Makes one body of a stream's events for its record (`trunkline/assemble`); absent: streams are recorded as they came. */
+  readonly assemble?: Assemble
+  /** Tells what answers cost (`trunkline/pricing`); absent: that is unknown. */
+  readonly pricing?: CreatePricing
 }
 
 /** Make a gateway. Nothing is asked of the network or the disk. */

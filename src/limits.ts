@@ -16,6 +16,8 @@ export const limits = {
   cacheBodyBytes: 8_388_608,
   /** Of one body in a record. */
   logBodyBytes: 1_048_576,
+  /** Of a stream, to be made one body of for its record, which is some ten times smaller. */
+  logStreamBytes: 4_194_304,
   /** Messages of requests under way or waiting on one socket, together. */
   sessionBytes: 67_108_864,
   /** Answers to faulty messages that one client has not read. */

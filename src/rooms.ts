@@ -7,8 +7,8 @@ import {
   type ProviderSettings,
 } from './config.ts'
 import { GatewayError } from './errors.ts'
-import type { PriceList } from './observe/prices.ts'
-import { createPricing } from './observe/pricing.ts'
+import type { Assemble } from './observe/assemble/assemble.ts'
+import type { CreatePricing, Pricing } from './observe/pricing.ts'
 import { createPipeline } from './pipeline/index.ts'
 import { createSend } from './pipeline/send.ts'
 import { type KeySource, withKeys } from './providers/keyed.ts'
@@ -29,7 +29,8 @@ export interface Base {
   readonly config: Config
   readonly runtime: Runtime
   readonly env?: Env
-  readonly prices?: PriceList
+  readonly pricing?: CreatePricing
+  readonly assemble?: Assemble
   readonly writer: LogWriter | undefined
   readonly counters: Counters
   readonly cache: Cache
@@ -50,14 +51,19 @@ export interface Rooms {
   readonly live: Live | undefined
 }
 
+const unpriced: Pricing = {
+  costOf: () => ({ value: null, currency: 'USD', basis: 'unknown' }),
+  estimateCost: () => undefined,
+}
+
 /** Make the rooms of the configuration; those of the store come with the first request. */
 export function createRooms(base: Base): Rooms {
-  const { config, runtime, env = {}, prices, writer, counters, cache } = base
+  const { config, runtime, env = {}, assemble, writer, counters, cache } = base
   const providers = createProviders(config.providers, env)
   const tokens = createTokens(config.tokens)
   const vault = createVault(env)
   const takesUsage = (slug: string) => providers.get(slug)?.takesUsage ?? false
-  const pricing = createPricing(prices, providers.get)
+  const pricing = base.pricing?.(providers.get) ?? unpriced
 
   let keyrings: ReadonlyMap<string, Keyring> = new Map()
   /** A provider's key in the configuration comes before one that is stored for whoever names none. */
@@ -86,6 +92,7 @@ export function createRooms(base: Base): Rooms {
       isHealthy: () => writer.health().status === 'ok',
       add: writer.add,
       secretsOf: (slug: string) => own.get(slug)?.secrets ?? [],
+      assemble,
     }
     const send = createSend(own, runtime)
     const run = createPipeline({ settings, send, pricing, takesUsage, cache, counters, recording, runtime })

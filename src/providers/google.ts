@@ -1,5 +1,5 @@
 import { importPKCS8, SignJWT } from 'jose'
-import * as z from 'zod'
+import * as z from 'zod/mini'
 import { type ErrorCode, GatewayError } from '../errors.ts'
 import type { Runtime } from '../types.ts'
 import { type Authorize, parseJson, readJsonKey, untilAborted } from './outgoing.ts'
@@ -17,9 +17,9 @@ const lifeDefaultS = 3_600
 
 /** What is used of a service account's key file. */
 const serviceAccount = z.object({
-  client_email: z.string().min(1),
-  private_key: z.string().min(1),
-  token_uri: z.string().optional(),
+  client_email: z.string().check(z.minLength(1)),
+  private_key: z.string().check(z.minLength(1)),
+  token_uri: z.optional(z.string()),
 })
 
 interface Account {
@@ -124,7 +124,10 @@ async function mint(account: Account, fetch: Runtime['fetch']): Promise<Token> {
   })
   const response = await exchange(account.token_uri, assertion, fetch).catch(() => undefined)
   const answer = z
-    .object({ access_token: z.string().min(1), expires_in: z.number().default(lifeDefaultS) })
+    .object({
+      access_token: z.string().check(z.minLength(1)),
+      expires_in: z._default(z.number(), lifeDefaultS),
+    })
     .safeParse(response?.body)
   if (!response?.ok || !answer.success) {
     const status = response ? `: status ${response.status}` : ''

@@ -1,4 +1,4 @@
-import * as z from 'zod'
+import * as z from 'zod/mini'
 import { readConfig, readHeaders } from '../controls.ts'
 import { GatewayError } from '../errors.ts'
 import { limits } from '../limits.ts'
@@ -17,23 +17,23 @@ const object = z.custom<Record<string, unknown>>(
 
 /** One item of a universal request (contract 2.1). Unknown fields are left alone, as the original does. */
 const item = z.object({
-  provider: z.string('a string').min(1),
+  provider: z.string('a string').check(z.minLength(1)),
   endpoint: z.string('a string'),
-  headers: object.optional(),
+  headers: z.optional(object),
   query: z.custom<unknown>((value) => value !== undefined, 'required'),
-  config: object.optional(),
-  authorization: z.string('a string').optional(),
+  config: z.optional(object),
+  authorization: z.optional(z.string('a string')),
 })
 
 /** An item of `trunkline.v1` may have another method, and its body as it is to be sent. */
-const ownItem = item.extend({
-  query: z.unknown().optional(),
-  method: z
-    .string()
-    .regex(/^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$/, 'an HTTP method')
-    .default('POST'),
-  body: z.string('a string').optional(),
-  encoding: z.literal('base64').optional(),
+const ownItem = z.extend(item, {
+  query: z.optional(z.unknown()),
+  method: z._default(
+    z.string().check(z.regex(/^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$/, 'an HTTP method')),
+    'POST',
+  ),
+  body: z.optional(z.string('a string')),
+  encoding: z.optional(z.literal('base64')),
 })
 type Item = Omit<z.infer<typeof item>, 'query'> & Partial<z.infer<typeof ownItem>>
 
@@ -130,7 +130,7 @@ function toJson(query: unknown): string {
   }
 }
 
-function firstIssue(error: z.ZodError): string {
+function firstIssue(error: z.core.$ZodError): string {
   const issue = error.issues[0]
   return issue?.path.length ? `${issue.path.join('.')}: ${issue.message}` : 'an item must be an object'
 }

@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { type SessionLimits, sessionDefaults } from './limits.ts'
+import { type PriceSettings, priceSettings } from './prices.ts'
 import type { Backoff, RateSettings, SpendRule } from './types.ts'
 
 /** What a token may do: use gateways, read of them, and change them. */
@@ -31,12 +32,19 @@ export interface GatewaySettings extends RateSettings {
   cors_origins: string[]
   /** Record requests that do not say (`cf-aig-collect-log`). Default: true. */
   collect_logs?: boolean | undefined
+  /**
+   * Ask for the usage of streams whose client does not, where the provider takes that, and keep the event that tells it
+   * from the client. Default: true.
+   */
+  stream_usage?: boolean | undefined
   /** Records kept, 1,000 to 10,000,000. Default: 1,000,000. */
   log_management?: number | null | undefined
   /** What gives way then. Default: `DELETE_OLDEST`. */
   log_management_strategy?: 'STOP_INSERTING' | 'DELETE_OLDEST' | null | undefined
   /** Days until a record goes, 1 to 3,650. Default: never. */
   log_retention_days?: number | null | undefined
+  /** Drop what is kept of answers when the management API changes the gateway. Default: false. */
+  cache_invalidate_on_update?: boolean | undefined
   /** Seconds that answers are kept for identical requests, 60 to 2,678,400; 0 or null: not. Default: null. */
   cache_ttl?: number | null | undefined
   /** What may be spent, 20 rules at most. */
@@ -70,41 +78,10 @@ export interface ProviderSettings {
   headers?: Record<string, string> | undefined
   /** Fills `{account_id}` in the base URL of `workers-ai`. */
   account_id?: string | undefined
+  /** Whether it takes `stream_options.include_usage`. Default: the row's; of a new row false. */
+  stream_usage?: boolean | undefined
   /** What its models cost, before the price list; the rule that names most of a model's letters counts. */
   prices?: PriceSettings[] | undefined
-}
-
-/** US dollars for each kind of token; a kind that is not named costs what the whole does that it is part of. */
-export interface PriceRates {
-  input?: number | undefined
-  output?: number | undefined
-  cache_read?: number | undefined
-  cache_write?: number | undefined
-  cache_write_1h?: number | undefined
-  reasoning?: number | undefined
-  audio_input?: number | undefined
-  audio_output?: number | undefined
-  audio_cache_read?: number | undefined
-  image_input?: number | undefined
-  image_output?: number | undefined
-  image_cache_read?: number | undefined
-}
-
-/** What some models of a provider cost. */
-export interface PriceSettings {
-  /** Their names, in which `*` stands for any text. */
-  model: string | string[]
-  /** Dollars for a million tokens. */
-  per_million?: PriceRates | undefined
-  /** Dollars for one token, instead. */
-  per_token?: PriceRates | undefined
-  per_request?: number | undefined
-  per_search?: number | undefined
-  per_audio_hour?: number | undefined
-  /** For requests with a larger input, for all of their tokens; in rising order. */
-  above?:
-    | { input_tokens: number; per_million?: PriceRates | undefined; per_token?: PriceRates | undefined }[]
-    | undefined
 }
 
 /** The configuration as its schema leaves it, secrets resolved. */
@@ -150,6 +127,24 @@ const spendRule = z.strictObject({
   metadata: z.record(z.string(), dimension).optional(),
 })
 
+const never = (value: false | null | 'postpaid' | 'unified') =>
+  z.literal(value, `nothing of the kind is done here, so only ${value} is taken`).optional()
+
+/** The rest of the original's words, which its clients send: only what is true here is taken. */
+const withoutEffect = {
+  byok_only: z.boolean().optional(), // true of every gateway here
+  workers_ai_billing_mode: never('postpaid'),
+  log_classification: never(false),
+  logpush: never(false),
+  logpush_public_key: never(null),
+  zdr: never(false),
+  store_id: never(null),
+  stripe: never(null),
+  guardrails: never(null),
+  otel: z.union([never(null), z.array(z.never()).max(0)]).optional(),
+  dlp: z.union([never(null), z.looseObject({ enabled: never(false).unwrap() })]).optional(),
+}
+
 /** The one vocabulary of a gateway's settings, for the configuration and for the management API. */
 export const gatewaySettings: z.ZodType<GatewaySettings> = z.strictObject({
   id: slug,
@@ -161,11 +156,14 @@ export const gatewaySettings: z.ZodType<GatewaySettings> = z.strictObject({
   retry_backoff: z.enum(['constant', 'linear', 'exponential']).nullish(),
   cors_origins: z.array(z.string()).default([]),
   collect_logs: z.boolean().optional(),
+  stream_usage: z.boolean().optional(),
   log_management: z.int().min(1_000).max(10_000_000).nullish(),
   log_management_strategy: z.enum(['STOP_INSERTING', 'DELETE_OLDEST']).nullish(),
   log_retention_days: z.int().min(1).max(3_650).nullish(),
   log_required: z.boolean().optional(),
   cache_ttl: z.union([z.literal(0), z.int().min(60).max(month)]).nullish(),
+  cache_invalidate_on_update: z.boolean().optional(),
+  ...withoutEffect,
 })
 
 const tokenSettings = z.strictObject({
@@ -175,36 +173,6 @@ const tokenSettings = z.strictObject({
   gateways: z.array(z.string()).optional(),
   permissions: z.array(z.enum(scopes)).default(['run']),
 })
-
-const dollars = z.number().min(0).optional()
-const rates = z.strictObject({
-  input: dollars,
-  output: dollars,
-  cache_read: dollars,
-  cache_write: dollars,
-  cache_write_1h: dollars,
-  reasoning: dollars,
-  audio_input: dollars,
-  audio_output: dollars,
-  audio_cache_read: dollars,
-  image_input: dollars,
-  image_output: dollars,
-  image_cache_read: dollars,
-})
-const tokenPrices = { per_million: rates.optional(), per_token: rates.optional() }
-const name = z.string().min(1)
-
-const priceSettings = z
-  .strictObject({
-    model: z.union([name, z.array(name).min(1)]),
-    ...tokenPrices,
-    per_request: dollars,
-    per_search: dollars,
-    per_audio_hour: dollars,
-    above: z.array(z.strictObject({ input_tokens: z.int().min(1), ...tokenPrices })).optional(),
-  })
-  .refine(({ per_million, per_token }) => !(per_million && per_token), 'per_million or per_token, not both')
-  .refine(({ model: _, ...price }) => Object.keys(price).length > 0, 'it names no price')
 
 const providerSettings = z.strictObject({
   base_url: httpUrl.optional(),
@@ -216,6 +184,7 @@ const providerSettings = z.strictObject({
   auth_scheme: z.string().optional(),
   headers: z.record(z.string(), z.string()).optional(),
   account_id: z.string().optional(),
+  stream_usage: z.boolean().optional(),
   prices: z.array(priceSettings).optional(),
 })
 

@@ -57,6 +57,8 @@ const controls = {
   cacheTtl: ['cf-aig-cache-ttl', z.union([count(0, 0), count(60, 2_678_400)], '0, or 60 to 2678400')],
   cacheKey: ['cf-aig-cache-key', z.string().min(1).max(512)],
   cacheReplay: ['cf-aig-cache-replay', z.enum(['instant', 'spaced'])],
+  byokAlias: ['cf-aig-byok-alias', z.string().min(1).max(128)],
+  noWholesale: ['cf-aig-no-wholesale', flag],
   metadata: ['cf-aig-metadata', metadata],
   customCost: ['cf-aig-custom-cost', customCost],
   eventId: ['cf-aig-event-id', z.string().regex(/^[\x21-\x7e]{1,256}$/, '1 to 256 visible ASCII characters')],

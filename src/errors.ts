@@ -6,6 +6,7 @@ const errors = {
   bad_request: { status: 400, code: 2002, message: 'Bad request' },
   unknown_gateway: { status: 400, code: 2001, message: 'Unknown gateway' },
   invalid_provider: { status: 400, code: 2008, message: 'Invalid provider' },
+  unknown_alias: { status: 400, code: 2040, message: 'No stored key has this alias' },
   unauthorized: { status: 401, code: 2009, message: 'Unauthorized' },
   forbidden: { status: 403, code: 2009, message: 'Forbidden' },
   not_found: { status: 404, code: 7000, message: 'No route for that URI' },

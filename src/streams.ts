@@ -134,6 +134,7 @@ export function relay(
           controller.close()
           over(hasLeft() ? left : whole)
         } catch (error) {
+          if (!signal.aborted) await pause(limits.noticeMs, signal)
           const ending = hasLeft() ? left : toBreak(error)
           over(ending)
           if (ending === left) controller.close()

@@ -98,6 +98,10 @@ export interface Options {
   readonly cacheKey?: string
   /** Whether a kept stream comes at once, or event by event as it came first; default `instant`. */
   readonly cacheReplay?: 'instant' | 'spaced'
+  /** Of the stored key to take where the request brings none; default `default`. */
+  readonly byokAlias?: string
+  /** Only the operator's and the client's own keys are there to be used, so this asks for nothing more. */
+  readonly noWholesale?: boolean
   /** Recorded with the request; 5 entries at most. */
   readonly metadata?: Readonly<Record<string, string | number | boolean>>
   /** Instead of what is known of the model's price. */

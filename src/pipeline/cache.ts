@@ -69,9 +69,9 @@ function ttlOf({ steps }: Call, own: number | null): number | undefined {
 async function keyOf({ gateway, principal, steps }: Call): Promise<string> {
   const { cacheKey } = steps[0].options
   if (cacheKey !== undefined) return sha256(JSON.stringify([gateway, cacheKey]))
-  const parts = steps.map(async ({ provider, method, url, headers, body }) => {
+  const parts = steps.map(async ({ provider, method, url, headers, body, options: { byokAlias } }) => {
     const kept = [...headers].filter(([name]) => !passing.test(name))
-    return [provider, method, url.href, kept, await textOf(body)]
+    return [provider, method, url.href, byokAlias, kept, await textOf(body)]
   })
   return sha256(JSON.stringify([gateway, principal.credential, await Promise.all(parts)]))
 }

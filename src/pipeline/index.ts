@@ -18,6 +18,8 @@ export interface PipelineOptions {
   readonly counters: Counters
   readonly recording: Recording | undefined
   readonly pricing: Pricing
+  /** Whether a provider takes `stream_options.include_usage`. */
+  readonly takesUsage: (provider: string) => boolean
   readonly runtime: Runtime
 }
 
@@ -26,12 +28,13 @@ export interface PipelineOptions {
  * it costs nothing; each try is held against what it may use up, and recorded.
  */
 export function createPipeline(options: PipelineOptions): Handler {
-  const { settings, send, cache, counters, recording, pricing, runtime } = options
+  const { settings, send, cache, counters, recording, pricing, takesUsage, runtime } = options
+  const asksUsage = (provider: string) => settings.stream_usage !== false && takesUsage(provider)
   const stages: readonly Stage[] = [
     createCacheStage({
       cache,
       ttl: settings.cache_ttl ?? null,
-      record: (attempt, response) => recordHit(attempt, response, recording),
+      record: (attempt, response) => recordHit(attempt, response, { pricing, recording }),
       runtime,
     }),
     createLimit(settings.id, settings, counters),
@@ -44,6 +47,6 @@ export function createPipeline(options: PipelineOptions): Handler {
     pricing,
     runtime,
   }
-  const route = createRoute(createBudget(budget, createRecord(send, pricing, recording)))
+  const route = createRoute(createBudget(budget, createRecord(send, { pricing, recording, asksUsage })))
   return stages.reduceRight<Handler>((next, stage) => (call) => stage(call, next), route)
 }

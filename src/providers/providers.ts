@@ -1,8 +1,9 @@
-import type { Env, PriceSettings, ProviderSettings } from '../config.ts'
+import type { Env, ProviderSettings } from '../config.ts'
 import { GatewayError } from '../errors.ts'
+import type { PriceSettings } from '../prices.ts'
 import type { Runtime } from '../types.ts'
 import { createAuthorize, credentialHeaders } from './auth.ts'
-import type { Authorized, Outgoing } from './outgoing.ts'
+import type { Authorize, Authorized, Outgoing } from './outgoing.ts'
 import { createResolve } from './paths.ts'
 import { type Auth, bearer, type ProviderRow, table } from './table.ts'
 
@@ -13,6 +14,8 @@ export interface Provider {
   readonly credentialHeaders: readonly string[]
   /** What of the gateway's own is sent to it and must not be told: its stored key, and values of fixed headers. */
   readonly secrets: readonly string[]
+  /** Whether it takes `stream_options.include_usage`. */
+  readonly takesUsage: boolean
   /** Its book in the price list. */
   readonly book: string
   /** The operator's own prices. */
@@ -24,11 +27,13 @@ export interface Provider {
    */
   resolve(path: string, search: string, headers: Headers): URL
   /**
-   * What to send: the client's own credential untouched if it brought one, else the stored key if there is one,
-   * and the configured headers. Fresh for every try, as signatures expire.
+   * What to send: the client's own credential untouched if it brought one, else the given key, or the provider's own if
+   * there is one, and the configured headers. Fresh for every try, as signatures expire.
    * @throws GatewayError, or the signal's reason
    */
   authorize(request: Outgoing, fetch: Runtime['fetch'], signal: AbortSignal): Promise<Authorized>
+  /** @throws TypeError for a key that cannot be one of this provider; it is not quoted */
+  assertKey(key: string): void
 }
 
 /** All providers, built-in and configured. */
@@ -48,6 +53,9 @@ export interface LiveProviders extends Providers {
    */
   replace(custom: Readonly<Record<string, ProviderSettings>>): void
 }
+
+/** Stored keys whose ways are held by one provider. */
+const otherKeysMax = 1_000
 
 /** Stands before the slug of a custom provider (contract 1.6). */
 export const customPrefix = 'custom-'
@@ -111,6 +119,14 @@ function createProvider(slug: string, row: ProviderRow, own: ProviderSettings, e
   // A key found in the environment was meant for the row's own host, so it goes to no other.
   const key = own.api_key ?? (row.env && !isOverridden ? env[row.env] || undefined : undefined)
   const authorize = createAuthorize(row.auth, key)
+  /** By stored key: tokens and signatures are held from call to call. */
+  const others = new Map<string, Authorize>()
+  const authorizeWith = (other: string): Authorize => {
+    const made = others.get(other) ?? createAuthorize(row.auth, other)
+    if (others.size >= otherKeysMax) others.clear()
+    others.set(other, made)
+    return made
+  }
   const settled = new Map(own.account_id === undefined ? [] : [['account_id', own.account_id]])
   const resolve = createResolve({ base_url: row.base_url, isOverridden, paths: row.paths ?? [], settled })
   const fixed = Object.entries(own.headers ?? {})
@@ -120,6 +136,7 @@ function createProvider(slug: string, row: ProviderRow, own: ProviderSettings, e
     slug,
     credentialHeaders: credentialHeaders(row.auth),
     secrets: [...(key === undefined ? [] : [key]), ...fixed.map(([, value]) => value)],
+    takesUsage: own.stream_usage ?? row.stream_usage ?? false,
     book: row.prices ?? slug,
     prices: own.prices ?? [],
     resolve(path, search, headers) {
@@ -128,12 +145,14 @@ function createProvider(slug: string, row: ProviderRow, own: ProviderSettings, e
       const url = checkTarget(named, target.hosts)
       return isOverridden ? resolve(url.pathname, url.search) : url
     },
+    assertKey: (other) => void createAuthorize(row.auth, other),
     async authorize(request, fetch, signal) {
       const headers = new Headers(request.headers)
       if (target) headers.delete(target.header)
       // Before a signature, which covers some of them.
       for (const [name, value] of fixed) headers.set(name, value)
-      return authorize({ ...request, headers }, fetch, signal)
+      const way = request.key === undefined ? authorize : authorizeWith(request.key)
+      return way({ ...request, headers }, fetch, signal)
     },
   }
 }
@@ -146,4 +165,9 @@ function checkTarget(named: string, hosts: readonly string[]): URL {
     throw new GatewayError('bad_request', 'The target URL is not on a host of this provider')
   url.hash = ''
   return url
+}
+
+/** @throws TypeError for settings that make no custom provider; no secret is quoted */
+export function assertCustom(slug: string, settings: ProviderSettings): void {
+  toProvider(customPrefix + slug, settings, {})
 }

@@ -37,6 +37,8 @@ export interface ProviderRow {
   readonly paths?: readonly PathRule[]
   /** The variable in which this provider's own SDKs look for its key. */
   readonly env?: string
+  /** It tells the usage of a stream of chat only when asked, by `stream_options.include_usage`, and takes that. */
+  readonly stream_usage?: true
   /** Its book in the price list; default: its slug. */
   readonly prices?: string
   /** A header that may name the whole target, and the domains it may be in. */
@@ -79,6 +81,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     auth: bearer,
     paths: optional('v1'),
     env: 'OPENAI_API_KEY',
+    stream_usage: true,
   },
   anthropic: {
     base_url: 'https://api.anthropic.com/v1',
@@ -118,6 +121,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
       ...optional('v1'),
     ],
     env: 'BASETEN_API_KEY',
+    stream_usage: true,
   },
   cartesia: { base_url: 'https://api.cartesia.ai', auth: key('x-api-key'), env: 'CARTESIA_API_KEY' },
   cerebras: {
@@ -125,6 +129,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     auth: bearer,
     paths: optional('v1'),
     env: 'CEREBRAS_API_KEY',
+    stream_usage: true,
   },
   cohere: { base_url: 'https://api.cohere.com', auth: bearer, env: 'CO_API_KEY' },
   deepgram: {
@@ -137,6 +142,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     auth: bearerOrKey,
     paths: optional('v1'),
     env: 'DEEPSEEK_API_KEY',
+    stream_usage: true,
   },
   elevenlabs: { base_url: 'https://api.elevenlabs.io', auth: key('xi-api-key'), env: 'ELEVENLABS_API_KEY' },
   fal: {
@@ -150,11 +156,13 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     auth: bearer,
     paths: optional('inference/v1', 'v1'),
     env: 'FIREWORKS_API_KEY',
+    stream_usage: true,
   },
   'google-ai-studio': {
     base_url: 'https://generativelanguage.googleapis.com',
     auth: key('x-goog-api-key'),
     env: 'GEMINI_API_KEY',
+    stream_usage: true,
     prices: 'google',
   },
   'google-vertex-ai': {
@@ -167,6 +175,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
       vertex('{region}', 'https://{region}-aiplatform.googleapis.com'),
     ],
     env: 'GOOGLE_APPLICATION_CREDENTIALS_JSON',
+    stream_usage: true,
     prices: 'google',
   },
   grok,
@@ -176,6 +185,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     auth: bearer,
     paths: optional('openai/v1', 'v1'),
     env: 'GROQ_API_KEY',
+    stream_usage: true,
   },
   huggingface: { base_url: 'https://api-inference.huggingface.co/models', auth: bearer, env: 'HF_TOKEN' },
   ideogram: { base_url: 'https://api.ideogram.ai', auth: key('api-key'), env: 'IDEOGRAM_API_KEY' },
@@ -190,9 +200,10 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     auth: bearer,
     paths: optional('v1'),
     env: 'NEBIUS_API_KEY',
+    stream_usage: true,
     prices: 'huggingface_nebius',
   },
-  ollama: { base_url: 'http://127.0.0.1:11434/v1', auth: bearer, paths: optional('v1') },
+  ollama: { base_url: 'http://127.0.0.1:11434/v1', auth: bearer, paths: optional('v1'), stream_usage: true },
   openrouter: {
     base_url: 'https://openrouter.ai/api/v1',
     auth: bearerOrKey,
@@ -213,8 +224,9 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     auth: bearer,
     paths: optional('v1'),
     env: 'TOGETHER_API_KEY',
+    stream_usage: true,
   },
-  vllm: { base_url: 'http://127.0.0.1:8000/v1', auth: bearer, paths: optional('v1') },
+  vllm: { base_url: 'http://127.0.0.1:8000/v1', auth: bearer, paths: optional('v1'), stream_usage: true },
   'workers-ai': {
     base_url: 'https://api.cloudflare.com/client/v4/accounts/{account_id}/ai',
     auth: bearer,

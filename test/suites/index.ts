@@ -11,11 +11,13 @@ import { fairnessSuite } from './fairness.ts'
 import { httpSuite } from './http.ts'
 import { limitsSuite } from './limits.ts'
 import { lineSuite } from './line.ts'
+import { manageSuite } from './manage.ts'
 import { propertySuite } from './property.ts'
 import { readersSuite } from './readers.ts'
 import { runsSuite } from './runs.ts'
 import { socketSuite } from './socket.ts'
 import { universalSuite } from './universal.ts'
+import { usageSuite } from './usage.ts'
 
 /** Everything the gateway promises, on one runtime. */
 export function gatewaySuites(target: Target | undefined, runtime: RuntimeName): void {
@@ -30,6 +32,8 @@ export function gatewaySuites(target: Target | undefined, runtime: RuntimeName):
     describe('breaks', () => breaksSuite(target))
     describe('cache', () => cacheSuite(target))
     describe('limits', () => limitsSuite(target))
+    describe('manage', () => manageSuite(target))
+    describe('usage', () => usageSuite(target))
     describe('runs', () => runsSuite(target))
     describe('readers', () => readersSuite(target))
     describe('fairness', () => fairnessSuite(target))

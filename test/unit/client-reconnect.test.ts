@@ -60,6 +60,15 @@ describe('a connection that is cut', () => {
     expect(kit.gateway.of('universal.resume')).toMatchObject([{ from: 0 }])
   })
 
+  test('while the gateway kept too little stops the run it can no longer be read whole from', async () => {
+    kit.gateway.behaviour.answer = () => ({ headers: sse, events: events(3), hangs: true })
+    const response = await post(await kit.open(), '/x')
+    kit.gateway.behaviour.hasGap = true
+    kit.proxy.cut()
+    expect((await drain(response)).error).toEqual(coded('incomplete'))
+    await until(() => kit.gateway.of('universal.cancel').length === 1, 'the cancel')
+  })
+
   test('while the gateway had to drop the run breaks it off, and asks for nothing again', async () => {
     for (const { isConfirmed } of [{ isConfirmed: false }, { isConfirmed: true }]) {
       kit.gateway.behaviour.cutAtCreate.after = isConfirmed ? 0 : 1
@@ -112,13 +121,30 @@ describe('a connection that is cut', () => {
     await until(() => kit.gateway.of('universal.cancel').length === 1, 'the cancel')
   })
 
-  test('is not the end for frames that are not JSON', async () => {
+  test.each(['{oops', '5', 'null', '"x"', '[]', '{"error":null}', '{"type":7}'])(
+    'is not the end for frames that are no message: %s',
+    async (frame) => {
+      kit.gateway.behaviour.answer = slowly
+      const line = await kit.open()
+      const read = drain(await post(line, '/x'))
+      kit.gateway.say(frame)
+      expect(await read).toEqual({ text: whole, error: undefined })
+      expect(kit.gateway.calls).toHaveLength(1)
+    },
+  )
+})
+
+describe('messages that say nothing', () => {
+  test('hurt neither their run nor the line', async () => {
     kit.gateway.behaviour.answer = slowly
     const line = await kit.open()
     const read = drain(await post(line, '/x'))
-    kit.gateway.say('{oops')
+    const metadata = { eventId: kit.gateway.calls[0] }
+    for (const type of ['universal.stream', 'universal.error', 'error', 'universal.new', 'session.pong'])
+      for (const frame of [{ type }, { type, metadata }, { type, metadata: 7, error: {} }])
+        kit.gateway.say(frame)
     expect(await read).toEqual({ text: whole, error: undefined })
-    expect(kit.gateway.handshakes).toHaveLength(2)
+    expect(kit.gateway.handshakes).toHaveLength(1)
   })
 })
 
@@ -164,16 +190,34 @@ describe('a session that is lost', () => {
     kit.proxy.cut()
     expect((await drain(response)).error).toEqual(coded('incomplete'))
   })
+})
 
-  test('for a message too large for something on the way fails that, and does not go round in circles', async () => {
-    kit.gateway.behaviour.answer = () => ({ delayMs: 10_000 })
+describe('a message too large for something on the way', () => {
+  test('fails alone: what the gateway holds goes on, and the others are sent again', async () => {
+    kit.gateway.behaviour.tooBigBytes = 20_000
+    kit.gateway.behaviour.answer = ({ endpoint }) => ({ delayMs: 50, events: [endpoint] })
+    const line = await kit.open()
+    const held = ['a', 'b'].map((name) => post(line, `/${name}`))
+    await until(() => kit.gateway.calls.length === 2)
+    const large = post(line, '/c', 'x'.repeat(30_000))
+    const larger = post(line, '/d', 'x'.repeat(50_000))
+    const small = post(line, '/e')
+    const tooLarge = [large, larger].map((asked) => expect(asked).rejects.toEqual(coded('too_large')))
+    await Promise.all(tooLarge)
+    const answers = await Promise.all([...held, small])
+    expect(await Promise.all(answers.map((answer) => answer.text()))).toEqual(['a', 'b', 'e'])
+    expect(kit.gateway.calls).toHaveLength(3)
+    expect(kit.gateway.handshakes).toHaveLength(3)
+  })
+
+  test('is none that the gateway has taken', async () => {
+    kit.gateway.behaviour.answer = ({ endpoint }) => ({ delayMs: 50, events: [endpoint] })
     const line = await kit.open()
     const asked = post(line, '/x')
     await until(() => kit.gateway.calls.length === 1)
     kit.gateway.closeWith(1009)
-    await expect(asked).rejects.toEqual(coded('too_large'))
-    kit.gateway.behaviour.answer = () => ({ events: ['x'] })
-    expect(await (await post(line, '/y')).text()).toBe('x')
+    expect(await (await asked).text()).toBe('x')
+    expect(kit.gateway.calls).toHaveLength(1)
   })
 })
 

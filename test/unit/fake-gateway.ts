@@ -60,6 +60,12 @@ export interface Behaviour {
   inFlight: number
   messageBytes: number
   windowBytes: number
+  /** The token opens nothing, and HTTP says so; upgrades must be refused as well. */
+  isTokenDead: boolean
+  /** Messages larger than this close the connection with 1009. */
+  tooBigBytes: number
+  /** Events asked for again are no longer kept. */
+  hasGap: boolean
   /** Where HTTP requests for `redirect` are sent. */
   location: string
 }
@@ -104,6 +110,9 @@ export class FakeGateway {
     inFlight: 64,
     messageBytes: 1 << 20,
     windowBytes: 1 << 16,
+    isTokenDead: false,
+    tooBigBytes: Number.POSITIVE_INFINITY,
+    hasGap: false,
     location: '/elsewhere',
   }
   /** Every message, in order. */
@@ -112,6 +121,8 @@ export class FakeGateway {
   readonly calls: string[] = []
   /** Requests over HTTP. */
   readonly requests: { method: string; url: string; headers: IncomingMessage['headers']; body: string }[] = []
+  /** How often HTTP was asked whether the token is good. */
+  asked = 0
   /** Offered subprotocols and URLs of the handshakes, refused ones too. */
   readonly handshakes: { protocols: string; url: string }[] = []
   #sessions = new Map<string, FakeSession>()
@@ -128,7 +139,7 @@ export class FakeGateway {
       socket.on('error', () => socket.destroy())
       const protocols = request.headers['sec-websocket-protocol'] ?? ''
       this.handshakes.push({ protocols, url: request.url ?? '' })
-      if (this.behaviour.refusals > 0) {
+      if (this.behaviour.refusals > 0 || this.behaviour.isTokenDead) {
         this.behaviour.refusals -= 1
         socket.end('HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n')
         return
@@ -193,7 +204,11 @@ export class FakeGateway {
     session.socket = socket
     session.readings = new Map()
     this.#sessions.set(session.id, session)
-    socket.on('message', (data) => this.#receive(session, socket, JSON.parse(String(data)) as Message))
+    socket.on('message', (data) => {
+      if (socket.readyState !== 1) return
+      if (String(data).length > this.behaviour.tooBigBytes) socket.close(1009)
+      else this.#receive(session, socket, JSON.parse(String(data)) as Message)
+    })
     const { heartbeatSeconds, detachSeconds, inFlight, messageBytes, windowBytes } = this.behaviour
     const runs = [...session.runs].map(([eventId, { events, outcome }]) => ({
       eventId,
@@ -281,8 +296,9 @@ export class FakeGateway {
 
   #read(session: FakeSession, eventId: string, from: number, attached: boolean): void {
     const run = session.runs.get(eventId)
-    if (!run) {
-      const error = { code: 'expired', message: 'No longer held', retryable: false }
+    if (!run || (attached && this.behaviour.hasGap)) {
+      const code = run ? 'gap' : 'expired'
+      const error = { code, message: 'No longer held', retryable: false }
       session.socket?.send(JSON.stringify({ type: 'universal.error', metadata: { eventId }, error }))
       return
     }
@@ -333,6 +349,11 @@ export class FakeGateway {
   async #http(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { method = '', url = '', headers } = request
     const body = await text(request)
+    if (url.endsWith('/run/-')) {
+      this.asked += 1
+      response.writeHead(this.behaviour.isTokenDead ? 401 : 404).end()
+      return
+    }
     this.requests.push({ method, url, headers, body })
     if (url.includes('/redirect') || body.includes('"endpoint":"redirect"'))
       response.writeHead(302, { location: this.behaviour.location }).end()

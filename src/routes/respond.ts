@@ -24,7 +24,9 @@ export function toResponse(call: Call, result: Result, ended: () => void): Respo
   headers.set(responseHeaders.step, String(step))
   headers.set(responseHeaders.cacheStatus, cacheStatus)
   if (logId !== undefined) headers.set(responseHeaders.logId, logId)
-  const body = response.body && relay(readUntil(response.body, signal), { signal, watch, ended })
+  const body =
+    response.body &&
+    relay(readUntil(response.body, signal), { signal, watch, ended, requestId: call.requestId })
   if (!body) {
     watch.end({ outcome: 'completed', upstreamStopped: true })
     ended()

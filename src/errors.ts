@@ -80,6 +80,11 @@ export function toGatewayError(error: unknown): GatewayError {
   return error instanceof GatewayError ? error : new GatewayError('internal')
 }
 
+/** Why a call was stopped: the gateway's own reason, or its client's leaving. */
+export function toStopReason(signal: AbortSignal): GatewayError {
+  return signal.reason instanceof GatewayError ? signal.reason : new GatewayError('client_closed')
+}
+
 /** The envelope of AI Gateway's errors (contract: "Error envelope"). */
 export function toErrorBody(error: GatewayError): ErrorBody {
   const { status, code } = errors[error.code]

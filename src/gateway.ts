@@ -121,10 +121,10 @@ export function createGateway(config: Config, runtime: Runtime, given: Given = {
     },
     askRun: answerQuery,
     async drain(home = here) {
-      const sessions = [...home.sessions.values()].filter((held) => held instanceof LiveSession)
-      for (const session of sessions) session.goAway(home.drainMs)
+      const sessions = () => [...home.sessions.values()].filter((held) => held instanceof LiveSession)
+      for (const session of sessions()) session.goAway(home.drainMs)
       await home.drain(home.drainMs)
-      for (const session of sessions) session.close()
+      for (const session of sessions()) session.close()
       await Promise.all([writer?.flush(), counters.flush()])
     },
   }

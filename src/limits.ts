@@ -36,6 +36,8 @@ export const limits = {
   missedHeartbeats: 3,
   /** Wait for a provider's headers where the client names no time-out. */
   firstByteMs: 600_000,
+  /** Workers may tell of a body that failed before they tell that this was since its client has left. */
+  noticeMs: 20,
   /** Silence of a provider inside a body that goes to a socket. */
   silenceMs: 600_000,
   /** `Retry-After` of a provider is honoured up to this. */

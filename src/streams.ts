@@ -1,5 +1,6 @@
 import { GatewayError } from './errors.ts'
 import { limits } from './limits.ts'
+import { pause } from './pause.ts'
 import type { Ending, Watch } from './types.ts'
 
 type Bytes = ReadableStream<Uint8Array>
@@ -115,6 +116,7 @@ export function relay(
           controller.close()
           over(hasLeft() ? left : whole)
         } catch (error) {
+          if (!signal.aborted) await pause(limits.noticeMs, signal)
           if (hasLeft()) controller.close()
           else controller.error(brokenOff)
           over(hasLeft() ? left : toBreak(error))

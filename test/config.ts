@@ -4,10 +4,17 @@ import { table } from '../src/providers/table.ts'
 export const tokens = { all: 'tk-all-4f1d9c', locked: 'tk-locked-77ab02' } as const
 /** One that opens `locked`, three times an hour. */
 export const limitedToken = 'tk-limited-5c20e1'
+/** One that may do all, everywhere. */
+export const adminToken = 'tk-admin-91b3e7'
+/** One that may read the management API, and call nothing. */
+export const readingToken = 'tk-reading-9e41c7'
 /** The stored provider key of `keyed`. */
 export const storedKey = 'sk-stored-0be35f'
 /** Environment of every gateway under test. */
-export const env: Readonly<Record<string, string>> = { TEST_KEY: storedKey }
+export const env: Readonly<Record<string, string>> = {
+  TEST_KEY: storedKey,
+  TRUNKLINE_MASTER_KEY: 'bWFzdGVyIGtleSBvZiB0aGUgdGVzdHMsIDMyIGJ5dGU=',
+}
 const rates = (limit: number, interval: number) => ({
   rate_limiting_limit: limit,
   rate_limiting_interval: interval,
@@ -53,6 +60,8 @@ export function configFor(upstreamUrl: string): Record<string, unknown> {
     tokens: [
       { name: 'all', token: tokens.all },
       { name: 'locked', token: tokens.locked, gateways: ['locked'] },
+      { name: 'admin', token: adminToken, permissions: ['run', 'read', 'edit'] },
+      { name: 'reading', token: readingToken, permissions: ['read'] },
       { name: 'limited', token: limitedToken, gateways: ['locked'], ...rates(3, 3_600) },
     ],
     providers: {

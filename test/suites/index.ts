@@ -10,6 +10,7 @@ import { fairnessSuite } from './fairness.ts'
 import { httpSuite } from './http.ts'
 import { limitsSuite } from './limits.ts'
 import { lineSuite } from './line.ts'
+import { manageSuite } from './manage.ts'
 import { propertySuite } from './property.ts'
 import { readersSuite } from './readers.ts'
 import { runsSuite } from './runs.ts'
@@ -29,6 +30,7 @@ export function gatewaySuites(target: Target | undefined, runtime: RuntimeName):
     describe('cancel', () => cancelSuite(target))
     describe('cache', () => cacheSuite(target))
     describe('limits', () => limitsSuite(target))
+    describe('manage', () => manageSuite(target))
     describe('usage', () => usageSuite(target))
     describe('runs', () => runsSuite(target))
     describe('readers', () => readersSuite(target))

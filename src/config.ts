@@ -23,6 +23,8 @@ export interface GatewaySettings {
   cors_origins: string[]
   /** Record requests that do not say (`cf-aig-collect-log`). Default: true. */
   collect_logs?: boolean | undefined
+  /** Default of `cf-aig-compat-lenient`. Default: false. */
+  compat_lenient?: boolean | undefined
   /** Records kept, 1,000 to 10,000,000; the oldest go first. Default: 1,000,000. */
   log_management?: number | null | undefined
 }
@@ -52,6 +54,10 @@ export interface ProviderSettings {
   headers?: Record<string, string> | undefined
   /** Fills `{account_id}` in the base URL of `workers-ai`. */
   account_id?: string | undefined
+  /** The wire of its chat, by the name of a dialect. Default: the row's; of a new row `openai`. */
+  dialect?: string | undefined
+  /** Models that `compat/models` lists. */
+  models?: string[] | undefined
 }
 
 /** The configuration as its schema leaves it, secrets resolved. */
@@ -64,6 +70,8 @@ export interface Config {
   gateways: GatewaySettings[]
   tokens: TokenSettings[]
   providers: Record<string, ProviderSettings>
+  /** Names of models of one's own: each a list of `{provider}/{model}`, tried in order. */
+  aliases: Record<string, string[]>
   /** Limits of sessions and runs. */
   limits: SessionLimits
 }
@@ -76,6 +84,7 @@ const gatewaySettings = z.strictObject({
   retry_backoff: z.enum(['constant', 'linear', 'exponential']).nullish(),
   cors_origins: z.array(z.string()).default([]),
   collect_logs: z.boolean().optional(),
+  compat_lenient: z.boolean().optional(),
   log_management: z.int().min(1_000).max(10_000_000).nullish(),
   // Part of the vocabulary already; only the values that are true of this version are taken.
   cache_ttl: z.union([z.literal(0), z.null()]).optional(),
@@ -98,6 +107,8 @@ const providerSettings = z.strictObject({
   auth_scheme: z.string().optional(),
   headers: z.record(z.string(), z.string()).optional(),
   account_id: z.string().optional(),
+  dialect: z.string().optional(),
+  models: z.array(z.string()).optional(),
 })
 
 const count = (name: keyof SessionLimits, min = 1) => z.int().min(min).default(sessionDefaults[name])
@@ -123,6 +134,9 @@ const configSchema = z.strictObject({
     .default([{ id: 'default', cors_origins: [] }]),
   tokens: z.array(tokenSettings).default([]),
   providers: z.record(slug, providerSettings).default({}),
+  aliases: z
+    .record(z.string().min(1), z.array(z.string().regex(/^[^/]+\/./, 'provider/model')).min(1))
+    .default({}),
   limits: sessionLimits.default(sessionDefaults),
 })
 

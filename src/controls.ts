@@ -33,6 +33,7 @@ const controls = {
   onDisconnect: ['cf-aig-on-disconnect', z.enum(['stop', 'detach'])],
   collectLog: ['cf-aig-collect-log', flag],
   collectLogPayload: ['cf-aig-collect-log-payload', flag],
+  compatLenient: ['cf-aig-compat-lenient', flag],
   metadata: ['cf-aig-metadata', metadata],
   eventId: ['cf-aig-event-id', z.string().regex(/^[\x21-\x7e]{1,256}$/, '1 to 256 visible ASCII characters')],
 } as const satisfies Record<keyof Options, readonly [header: string, schema: z.ZodType]>

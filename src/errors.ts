@@ -4,6 +4,7 @@
  */
 const errors = {
   bad_request: { status: 400, code: 2002, message: 'Bad request' },
+  bad_format: { status: 400, code: 2019, message: 'Chat completion bad format' },
   unknown_gateway: { status: 400, code: 2001, message: 'Unknown gateway' },
   invalid_provider: { status: 400, code: 2008, message: 'Invalid provider' },
   unauthorized: { status: 401, code: 2009, message: 'Unauthorized' },
@@ -37,11 +38,14 @@ export class GatewayError extends Error {
   readonly code: ErrorCode
   /** Index of the step that failed, where one was tried. */
   readonly step: number | undefined
+  /** What an API other than the gateway's own tells of it. */
+  readonly body: object | undefined
 
-  constructor(code: ErrorCode, message: string = errors[code].message, step?: number) {
+  constructor(code: ErrorCode, message: string = errors[code].message, step?: number, body?: object) {
     super(message)
     this.code = code
     this.step = step
+    this.body = body
   }
 
   /** HTTP status of this error. */
@@ -50,12 +54,15 @@ export class GatewayError extends Error {
   }
 }
 
-/** The body every gateway error has, on HTTP and inside socket frames. Note `error`, singular, holding a list. */
+/**
+ * The body every gateway error has, on HTTP and inside socket frames. Note `error`, singular, holding a list, but for
+ * callers of `compat`, where it is their API's.
+ */
 export interface ErrorBody {
   success: false
   result: []
   messages: []
-  error: [{ code: number; message: string }]
+  error: [{ code: number; message: string }] | object
   name: 'AiGatewayError'
   httpCode: number
   internalCode: number
@@ -79,6 +86,7 @@ export function toErrorBody(error: GatewayError): ErrorBody {
     httpCode: status,
     internalCode: code,
     message: error.message,
+    ...error.body,
   }
 }
 

@@ -6,6 +6,7 @@ import { createPipeline } from './pipeline/index.ts'
 import { createSend } from './pipeline/send.ts'
 import { createProviders } from './providers/providers.ts'
 import { answerCall, createAnswer, type Respond } from './routes/answer.ts'
+import { compatSlug, listModels, readCompat } from './routes/compat.ts'
 import type { Asking, Room } from './routes/context.ts'
 import { readNative } from './routes/native.ts'
 import { toFailure } from './routes/respond.ts'
@@ -123,10 +124,11 @@ function createApp(
     if (method === 'POST') return readUniversal(asking.request, asking.requestId, asking.room)
     throw new GatewayError(method === 'GET' ? 'upgrade_required' : 'method_not_allowed')
   }, runtime.report)
-  const native = answerCall(
-    ({ request, requestId, room }) => readNative(request, targetOf(request.url), requestId, room),
-    runtime.report,
-  )
+  const native = answerCall(({ request, requestId, room }) => {
+    const target = targetOf(request.url)
+    const read = target.slug === compatSlug ? readCompat : readNative
+    return read(request, target, requestId, room)
+  }, runtime.report)
   const run =
     (respond: (asking: Asking, runId: string) => Promise<Response>, runId: string): Respond =>
     (asking) =>
@@ -154,6 +156,8 @@ function createRooms(
   const send = createSend(providers, runtime)
   const secretsOf = (slug: string) => providers.get(slug)?.secrets ?? []
   const tokens = createTokens(config.tokens)
+  const aliases = new Map(Object.entries(config.aliases))
+  const models = listModels(config)
   const rooms = config.gateways.map((settings): Room => {
     const required = isAuthenticated(config, settings)
     const gate = { id: settings.id, required, tokens, slots: providers.credentialHeaders }
@@ -162,9 +166,11 @@ function createRooms(
       ...(maxAttempts && { maxAttempts }),
       ...(retryDelay != null && { retryDelay }),
       ...(backoff && { backoff }),
+      ...(settings.compat_lenient && { compatLenient: true }),
     }
     const recording = writer && { isOn: settings.collect_logs ?? true, add: writer.add, secretsOf }
-    return { settings, gate, providers, run: createPipeline(send, recording), defaults }
+    const run = createPipeline(send, recording)
+    return { settings, gate, providers, run, defaults, aliases, models }
   })
   return new Map(rooms.map((room) => [room.settings.id, room]))
 }

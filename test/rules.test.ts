@@ -13,9 +13,10 @@ const nestingMax = 4
 const allowed: Readonly<Record<string, readonly string[]>> = {
   index: ['gateway', 'routes', 'session', 'runs', 'store'],
   gateway: ['routes', 'pipeline', 'providers', 'session', 'runs', 'store'],
-  routes: ['pipeline', 'session', 'runs', 'providers', 'observe', 'store'],
+  routes: ['pipeline', 'session', 'runs', 'providers', 'dialects', 'observe', 'store'],
   pipeline: ['providers', 'runs', 'observe', 'store'],
-  providers: [],
+  providers: ['dialects'],
+  dialects: [],
   session: ['runs'],
   runs: [],
   observe: [],

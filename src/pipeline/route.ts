@@ -25,9 +25,10 @@ export function createRoute(send: Try): Handler {
       })
       const isLast = index === call.steps.length - 1
       if ('response' in tried && (tried.response.ok || isLast)) {
-        return { ...tried, step: index, attempts, cacheStatus: 'MISS' }
+        return { ...tried, step: step.item ?? index, attempts, cacheStatus: 'MISS' }
       }
-      if ('error' in tried && isLast) throw new GatewayError(tried.error.code, tried.error.message, index)
+      if ('error' in tried && isLast)
+        throw new GatewayError(tried.error.code, tried.error.message, step.item ?? index)
       await discard(tried)
     }
     throw new GatewayError('internal')

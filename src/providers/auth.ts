@@ -1,6 +1,6 @@
-import { googleAuth } from './google.ts'
+import { googleAuth, googlePlaces } from './google.ts'
 import type { Authorize } from './outgoing.ts'
-import { sigv4Auth } from './sigv4.ts'
+import { sigv4Auth, sigv4Places } from './sigv4.ts'
 import type { Auth, HeaderAuth } from './table.ts'
 
 /** Headers in which a client may bring its own key; the first is the native one. */
@@ -33,6 +33,22 @@ export function createAuthorize(auth: Auth, key: string | undefined): Authorize 
     default:
       return auth satisfies never
   }
+}
+
+/** Places that a credential knows of, for paths that need them: a region, a project. */
+export type Places = (headers: Headers) => Readonly<Record<string, string | undefined>>
+
+/** What the stored key of a provider, or the one that a client sent, says of places. */
+export function createPlaces(auth: Auth, key: string | undefined): Places {
+  if (auth.kind === 'google') return googlePlaces(key)
+  return auth.kind === 'sigv4' ? sigv4Places(key) : () => ({})
+}
+
+/** Put a client's key where this provider looks for it. */
+export function presentKey(auth: Auth, headers: Headers, key: string): void {
+  const { header, scheme = '' } =
+    auth.kind === 'header' ? auth : { header: 'authorization', scheme: 'Bearer' }
+  headers.set(header, `${scheme} ${key}`.trim())
 }
 
 function headerAuth(

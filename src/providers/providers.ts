@@ -1,10 +1,11 @@
 import type { Env, ProviderSettings } from '../config.ts'
+import type { Dialect } from '../dialects/dialect.ts'
 import { GatewayError } from '../errors.ts'
 import type { Runtime } from '../types.ts'
-import { createAuthorize, credentialHeaders } from './auth.ts'
+import { createAuthorize, createPlaces, credentialHeaders, presentKey } from './auth.ts'
 import type { Authorized, Outgoing } from './outgoing.ts'
 import { createResolve } from './paths.ts'
-import { type Auth, bearer, type ProviderRow, table } from './table.ts'
+import { type Auth, bearer, follower, type ProviderRow, table } from './table.ts'
 
 /** A row at work. */
 export interface Provider {
@@ -25,6 +26,15 @@ export interface Provider {
    * @throws GatewayError, or the signal's reason
    */
   authorize(request: Outgoing, fetch: Runtime['fetch'], signal: AbortSignal): Promise<Authorized>
+  /** The wire of its chat, if it has one. */
+  readonly dialect: Dialect | undefined
+  /**
+   * What stands before its dialect's paths, and what the address leaves of a model's name.
+   * @throws GatewayError bad_request for a place that nobody named
+   */
+  place(model: string, headers: Headers): { readonly prefix: string; readonly model: string }
+  /** Put a client's key where this provider looks for it. */
+  present(headers: Headers, key: string): void
 }
 
 /** All providers, built-in and configured. */
@@ -68,7 +78,16 @@ function rowOf(slug: string, own: ProviderSettings): ProviderRow {
   const builtIn = Object.hasOwn(table, slug) ? table[slug] : undefined
   const base_url = own.base_url ?? builtIn?.base_url
   if (!base_url) throw new TypeError('not in the table, so it needs a base_url')
-  return { ...builtIn, base_url, auth: authOf(builtIn?.auth ?? bearer, own) }
+  const dialect =
+    own.dialect === undefined ? (builtIn ?? { dialect: follower }).dialect : findDialect(own.dialect)
+  return { ...builtIn, base_url, auth: authOf(builtIn?.auth ?? bearer, own), ...(dialect && { dialect }) }
+}
+
+function findDialect(name: string): Dialect {
+  const known = Object.values(table).flatMap(({ dialect }) => dialect ?? [])
+  const found = known.find((dialect) => dialect.name === name)
+  if (found) return found
+  throw new TypeError(`dialect: one of ${[...new Set(known.map((dialect) => dialect.name))].join(', ')}`)
 }
 
 function authOf(auth: Auth, { auth_header, auth_scheme }: ProviderSettings): Auth {
@@ -85,7 +104,8 @@ function createProvider(slug: string, row: ProviderRow, own: ProviderSettings, e
   const settled = new Map(own.account_id === undefined ? [] : [['account_id', own.account_id]])
   const resolve = createResolve({ base_url: row.base_url, isOverridden, paths: row.paths ?? [], settled })
   const fixed = Object.entries(own.headers ?? {})
-  const { target } = row
+  const { target, dialect, prefix = '' } = row
+  const places = createPlaces(row.auth, key)
 
   return {
     slug,
@@ -104,7 +124,24 @@ function createProvider(slug: string, row: ProviderRow, own: ProviderSettings, e
       for (const [name, value] of fixed) headers.set(name, value)
       return authorize({ ...request, headers }, fetch, signal)
     },
+    dialect,
+    place: (model, headers) => fillPrefix(prefix, model, places(headers)),
+    present: (headers, value) => presentKey(row.auth, headers, value),
   }
+}
+
+function fillPrefix(
+  template: string,
+  model: string,
+  places: Readonly<Record<string, string | undefined>>,
+): { prefix: string; model: string } {
+  const rest = model.split('/')
+  const prefix = template.replace(/\{(model:)?(\w+)\}/g, (_, isModels: string | undefined, name: string) => {
+    const place = isModels ? rest.length > 1 && rest.shift() : places[name]
+    if (!place) throw new GatewayError('bad_request', `This provider needs its ${name}`)
+    return encodeURIComponent(place)
+  })
+  return { prefix, model: rest.join('/') }
 }
 
 /** @throws GatewayError bad_request for a target that is not on one of the provider's own hosts */

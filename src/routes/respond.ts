@@ -24,6 +24,7 @@ export function toResponse(call: Call, result: Result, ended: () => void): Respo
   headers.set(responseHeaders.step, String(step))
   headers.set(responseHeaders.cacheStatus, cacheStatus)
   if (logId !== undefined) headers.set(responseHeaders.logId, logId)
+  for (const [name, value] of Object.entries(result.headers ?? {})) headers.set(name, value)
   const body = response.body && relay(readUntil(response.body, signal), { signal, watch, ended })
   if (!body) {
     watch.end({ outcome: 'completed', upstreamStopped: true })
@@ -33,18 +34,20 @@ export function toResponse(call: Call, result: Result, ended: () => void): Respo
 }
 
 /** A result as the answer of a run. */
-export function toReply({ eventId }: Call, { response, step, cacheStatus, watch, logId }: Result): Reply {
+export function toReply({ eventId }: Call, result: Result): Reply {
+  const { response, step, cacheStatus, watch, logId, headers: own = {} } = result
   const { status } = response
   const contentType = response.headers.get('content-type') ?? ''
   return {
     head: {
       status,
       contentType,
-      headers: [...returnable(response.headers)],
+      headers: [...returnable(response.headers), ...Object.entries(own)],
       metadata: {
         cacheStatus,
         eventId,
         ...(logId !== undefined && { logId }),
+        ...own,
         step: String(step),
         status,
         contentType,

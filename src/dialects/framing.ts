@@ -1,0 +1,53 @@
+import { createParser } from 'eventsource-parser'
+import { limits } from '../limits.ts'
+import type { StreamEvent } from './dialect.ts'
+import { Failure } from './failure.ts'
+import { parseJson } from './parts.ts'
+
+/** Cuts a body into events, whatever its chunks. */
+export interface Framing {
+  /** @throws Failure for what is no event of this kind */
+  push(bytes: Uint8Array): StreamEvent[]
+  /** What came without its end, as some providers leave it out. */
+  end(): StreamEvent[]
+}
+
+const unreadable = (what: string): Failure => new Failure(502, what, 'provider_failed')
+
+/** Server-sent events whose data is JSON; `[DONE]` is none. */
+export function createSse(): Framing {
+  let events: StreamEvent[] = []
+  const parser = createParser({
+    maxBufferSize: limits.eventBytes,
+    onEvent({ event, data }) {
+      if (data.trim() === '[DONE]') return
+      const value = parseJson(data)
+      if (value === undefined) throw unreadable('The provider sent an event that is not JSON')
+      events.push({ event, data: value })
+    },
+    onError(error) {
+      if (error.type === 'max-buffer-size-exceeded')
+        throw unreadable(`An event is over ${limits.eventBytes} bytes`)
+    },
+  })
+  const decoder = new TextDecoder()
+  const take = (): StreamEvent[] => {
+    const taken = events
+    events = []
+    return taken
+  }
+  return {
+    push(bytes) {
+      parser.feed(decoder.decode(bytes, { stream: true }))
+      return take()
+    },
+    end() {
+      parser.feed('\n\n')
+      return take()
+    },
+  }
+}
+
+/** An event as text (HTML standard, 9.2.6). */
+export const toSse = ({ event, data }: StreamEvent): string =>
+  `${event === undefined ? '' : `event: ${event}\n`}data: ${JSON.stringify(data)}\n\n`

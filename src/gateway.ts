@@ -12,14 +12,17 @@ import { readNative } from './routes/native.ts'
 import { toFailure } from './routes/respond.ts'
 import { answerQuery, describeRun, homeOf, resumeRun, stopRun } from './routes/runs.ts'
 import { grantUpgrade, keepSession, type SessionStart, serveSocket, type Upgrade } from './routes/session.ts'
+import { type Meeting, meetingOf } from './routes/sharing.ts'
 import { createTokens } from './routes/tokens.ts'
 import { readUniversal } from './routes/universal.ts'
 import type { RunQuery } from './runs/elsewhere.ts'
 import { Home, type HomeOptions } from './runs/home.ts'
 import type { Session } from './session/host.ts'
 import { LiveSession } from './session/server.ts'
+import { type Cache, createMemoryCache } from './store/cache.ts'
+import { type Counters, createMemoryCounters } from './store/counters.ts'
 import type { Logs } from './store/logs.ts'
-import { createLogWriter, type LogWriter } from './store/writer.ts'
+import { createLogWriter, type LogWriter, type Retention } from './store/writer.ts'
 import type { Runtime, Socket } from './types.ts'
 
 /** The product. Neither `fetch` nor `upgrade` rejects. `home` is where sessions and runs live; default: here. */
@@ -39,6 +42,11 @@ export interface Gateway {
    * for one that needs none.
    */
   homeOf(request: Request): string | undefined
+  /**
+   * Where each session has a home of its own: the one where a request without an upgrade meets those that ask the
+   * same, with the request to make there; undefined for one that meets none. Rejects for a body that breaks off.
+   */
+  meetingOf(request: Request): Promise<Meeting | undefined>
   /** What the home of one session asks of another. */
   askRun(query: RunQuery, home: Home): Promise<Response>
   /** Take nothing new, let what is under way finish for `limits.drainSeconds`, and end what is left as incomplete. */
@@ -51,15 +59,24 @@ export interface Given {
   readonly env?: Env
   /** Where requests are recorded; absent: nowhere. */
   readonly logs?: Logs
+  /** What limits are held against; default: the process's memory. */
+  readonly counters?: Counters
+  /** Where answers are kept; default: the process's memory alone. */
+  readonly cache?: Cache
+  /** Whether one request may wait for another where there is no home of a session; default true. */
+  readonly shares?: boolean
 }
 
 /** Make a gateway. Nothing is asked of the network or the disk. */
-export function createGateway(config: Config, runtime: Runtime, { env = {}, logs }: Given = {}): Gateway {
-  const writer = logs && createLogWriter(logs, runtime.report)
-  const rooms = createRooms(config, runtime, env, writer)
+export function createGateway(config: Config, runtime: Runtime, given: Given = {}): Gateway {
+  const { logs, counters = createMemoryCounters(), shares = true } = given
+  const { report, defer } = runtime
+  const writer = logs && createLogWriter({ logs, retentionOf: retentionOf(config), report, defer })
+  const cache = createMemoryCache(given.cache)
+  const rooms = createRooms(config, runtime, { env: given.env ?? {}, writer, counters, cache })
   const createHome = (options: Omit<HomeOptions, 'limits'> = {}) =>
     new Home({ ...options, limits: config.limits })
-  const here = createHome()
+  const here = createHome({ shares })
 
   const find = (account: string, gateway: string): Room => {
     const room = account === config.account_id ? rooms.get(gateway) : undefined
@@ -91,14 +108,35 @@ export function createGateway(config: Config, runtime: Runtime, { env = {}, logs
     restore: (start, home) => keepSession(start, find(config.account_id, start.gateway), home),
     createHome,
     homeOf,
+    async meetingOf(request) {
+      const [, version, account, gateway = ''] = new URL(request.url).pathname.split('/')
+      const room = version === 'v1' && account === config.account_id ? rooms.get(gateway) : undefined
+      return room && meetingOf(request, room)
+    },
     askRun: answerQuery,
     async drain(home = here) {
       const sessions = [...home.sessions.values()].filter((held) => held instanceof LiveSession)
       for (const session of sessions) session.goAway(home.drainMs)
       await home.drain(home.drainMs)
       for (const session of sessions) session.close()
-      await writer?.flush()
+      await Promise.all([writer?.flush(), counters.flush()])
     },
+  }
+}
+
+const logRows = 1_000_000
+const dayMs = 86_400_000
+
+/** How long each gateway wants its logs kept. */
+function retentionOf({ gateways }: Config): (id: string) => Retention {
+  return (id) => {
+    const { log_management, log_management_strategy, log_retention_days } =
+      gateways.find((one) => one.id === id) ?? {}
+    return {
+      rows: log_management ?? logRows,
+      strategy: log_management_strategy ?? 'DELETE_OLDEST',
+      ...(log_retention_days && { ageMs: log_retention_days * dayMs }),
+    }
   }
 }
 
@@ -146,11 +184,17 @@ function createApp(
   return app
 }
 
+interface Stores {
+  readonly env: Env
+  readonly writer: LogWriter | undefined
+  readonly counters: Counters
+  readonly cache: Cache
+}
+
 function createRooms(
   config: Config,
   runtime: Runtime,
-  env: Env,
-  writer: LogWriter | undefined,
+  { env, writer, counters, cache }: Stores,
 ): ReadonlyMap<string, Room> {
   const providers = createProviders(config.providers, env)
   const send = createSend(providers, runtime)
@@ -168,8 +212,14 @@ function createRooms(
       ...(backoff && { backoff }),
       ...(settings.compat_lenient && { compatLenient: true }),
     }
-    const recording = writer && { isOn: settings.collect_logs ?? true, add: writer.add, secretsOf }
-    const run = createPipeline(send, recording)
+    const recording = writer && {
+      isOn: settings.collect_logs ?? true,
+      isRequired: settings.log_required ?? false,
+      isHealthy: () => writer.health().status === 'ok',
+      add: writer.add,
+      secretsOf,
+    }
+    const run = createPipeline({ settings, send, cache, counters, recording, estimate: () => ({}), runtime })
     return { settings, gate, providers, run, defaults, aliases, models }
   })
   return new Map(rooms.map((room) => [room.settings.id, room]))

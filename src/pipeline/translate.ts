@@ -11,7 +11,8 @@ export const shapeErrors: Stage = async (call, next) => {
   } catch (error) {
     const translation = call.steps.at(-1)?.translation
     if (!translation || !(error instanceof GatewayError)) throw error
-    throw new GatewayError(error.code, error.message, error.step, translation.failure(error))
+    const body = translation.failure(error)
+    throw new GatewayError(error.code, error.message, { ...error.detail, body })
   }
 }
 

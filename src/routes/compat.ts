@@ -74,10 +74,11 @@ export function toCompatSteps(asked: CompatRequest, room: Room): Call['steps'] {
     return toSteps(asked, api, room)
   } catch (error) {
     if (error instanceof Failure)
-      throw new GatewayError('bad_request', error.message, undefined, toFailureBody(name, error))
+      throw new GatewayError('bad_request', error.message, { body: toFailureBody(name, error) })
     if (!(error instanceof GatewayError)) throw error
     const { code, message, status } = error
-    throw new GatewayError(code, message, undefined, toFailureBody(name, new Failure(status, message, code)))
+    const body = toFailureBody(name, new Failure(status, message, code))
+    throw new GatewayError(code, message, { ...error.detail, body })
   }
 }
 

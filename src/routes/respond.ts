@@ -18,13 +18,12 @@ export const responseHeaders = {
 export function toResponse(call: Call, result: Result, ended: () => void): Response {
   const { response, step, cacheStatus, watch, logId } = result
   const { signal } = call
-  const headers = returnable(response.headers)
+  const headers = toHeaders(result)
   headers.set(responseHeaders.requestId, call.requestId)
   headers.set(responseHeaders.eventId, call.eventId)
-  headers.set(responseHeaders.step, String(step))
+  headers.set(responseHeaders.step, itemOf(call, step))
   headers.set(responseHeaders.cacheStatus, cacheStatus)
   if (logId !== undefined) headers.set(responseHeaders.logId, logId)
-  for (const [name, value] of Object.entries(result.headers ?? {})) headers.set(name, value)
   const body = response.body && relay(readUntil(response.body, signal), { signal, watch, ended })
   if (!body) {
     watch.end({ outcome: 'completed', upstreamStopped: true })
@@ -33,8 +32,18 @@ export function toResponse(call: Call, result: Result, ended: () => void): Respo
   return new Response(body, { status: response.status, statusText: response.statusText, headers })
 }
 
+/** The client's item that a step came from. */
+const itemOf = ({ steps }: Call, step: number): string => String(steps[step]?.item ?? step)
+
+/** The provider's headers, and the gateway's own. */
+function toHeaders({ response, headers }: Result): Headers {
+  const all = returnable(response.headers)
+  for (const [name, value] of Object.entries(headers ?? {})) all.set(name, value)
+  return all
+}
+
 /** A result as the answer of a run. */
-export function toReply({ eventId }: Call, result: Result): Reply {
+export function toReply(call: Call, result: Result): Reply {
   const { response, step, cacheStatus, watch, logId, headers: own = {} } = result
   const { status } = response
   const contentType = response.headers.get('content-type') ?? ''
@@ -42,13 +51,13 @@ export function toReply({ eventId }: Call, result: Result): Reply {
     head: {
       status,
       contentType,
-      headers: [...returnable(response.headers), ...Object.entries(own)],
+      headers: [...toHeaders(result)],
       metadata: {
         cacheStatus,
-        eventId,
+        eventId: call.eventId,
         ...(logId !== undefined && { logId }),
         ...own,
-        step: String(step),
+        step: itemOf(call, step),
         status,
         contentType,
       },
@@ -60,9 +69,11 @@ export function toReply({ eventId }: Call, result: Result): Reply {
 
 /** An error as an HTTP response that names its request. */
 export function toFailure(error: GatewayError, requestId: string, eventId: string = requestId): Response {
+  const { step, headers } = error.detail
   return toErrorResponse(error, {
     [responseHeaders.requestId]: requestId,
     [responseHeaders.eventId]: eventId,
-    ...(error.step !== undefined && { [responseHeaders.step]: String(error.step) }),
+    ...(step !== undefined && { [responseHeaders.step]: String(step) }),
+    ...headers,
   })
 }

@@ -33,6 +33,7 @@ const reasoning = z.object({
   signature: text,
   data: text,
   id: text,
+  format: z.enum(['anthropic-claude-v1', 'google-gemini-v1', 'openai-responses-v1']).nullish().catch(null),
 })
 const call = z.object({
   id: z.string(),

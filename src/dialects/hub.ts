@@ -40,7 +40,12 @@ export interface Reasoning {
   readonly signature?: string | null
   readonly data?: string | null
   readonly id?: string | null
+  /** Whose signature it is, in OpenRouter's words; default: Anthropic's. */
+  readonly format?: ReasoningFormat | null
 }
+
+/** Vendors that sign their reasoning. */
+export type ReasoningFormat = 'anthropic-claude-v1' | 'google-gemini-v1' | 'openai-responses-v1'
 
 /** A source of the answer: OpenAI's `url_citation`, or a passage of a document that was sent. */
 export type Annotation =

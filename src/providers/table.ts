@@ -1,5 +1,6 @@
 import { anthropic } from '../dialects/anthropic/dialect.ts'
 import type { Dialect } from '../dialects/dialect.ts'
+import { aiStudio, vertex as gemini } from '../dialects/gemini/dialect.ts'
 import { likeOpenai, openai } from '../dialects/openai.ts'
 
 /** A key in a header. */
@@ -176,6 +177,8 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     base_url: 'https://generativelanguage.googleapis.com',
     auth: key('x-goog-api-key'),
     env: 'GEMINI_API_KEY',
+    dialect: aiStudio,
+    prefix: 'v1beta/',
   },
   'google-vertex-ai': {
     base_url: 'https://aiplatform.googleapis.com',
@@ -187,6 +190,8 @@ export const table: Readonly<Record<string, ProviderRow>> = {
       vertex('{region}', 'https://{region}-aiplatform.googleapis.com'),
     ],
     env: 'GOOGLE_APPLICATION_CREDENTIALS_JSON',
+    dialect: gemini,
+    prefix: 'v1/projects/{project}/locations/{region}/',
   },
   grok,
   xai: grok,

@@ -1,5 +1,6 @@
 import type { Config } from '../config.ts'
 import { readHeaders } from '../controls.ts'
+import { messages } from '../dialects/anthropic/messages.ts'
 import { chat } from '../dialects/chat.ts'
 import type { Api } from '../dialects/dialect.ts'
 import { createEmbedding } from '../dialects/embeddings.ts'
@@ -23,6 +24,7 @@ export const compatSlug = 'compat'
 
 const apis: Readonly<Record<string, Api | 'embeddings'>> = {
   'chat/completions': chat,
+  messages,
   embeddings: 'embeddings',
 }
 

@@ -50,6 +50,7 @@ interface Event {
   readonly usage?: Usage
 }
 
+const format = 'anthropic-claude-v1'
 const reasons: Readonly<Record<string, FinishReason>> = {
   max_tokens: 'length',
   model_context_window_exceeded: 'length',
@@ -149,7 +150,7 @@ class Answer implements Translator<StreamEvent, Chunk> {
       chunks.push(chunk)
     }
     if (type === 'redacted_thinking' && data)
-      chunks.push(this.#out.delta({ reasoning_details: [{ type: 'reasoning.encrypted', data }] }))
+      chunks.push(this.#out.delta({ reasoning_details: [{ type: 'reasoning.encrypted', data, format }] }))
     const partial_json = input && Object.keys(input).length > 0 ? JSON.stringify(input) : ''
     return [...chunks, ...this.#add({ ...block, partial_json }, open)]
   }
@@ -188,6 +189,7 @@ const toReasoning = ({ thinking, signature }: Open): Reasoning => ({
   type: 'reasoning.text',
   text: thinking.join(''),
   signature,
+  format,
 })
 
 function toAnnotation(citation: Citation, start_index: number, end_index: number): Annotation {

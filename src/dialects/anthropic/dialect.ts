@@ -151,7 +151,8 @@ function toTurn(message: Message, notes: Notes): Turn {
 
 /** Thought goes back only as it was signed. */
 function toThinking({ reasoning_details, reasoning_content }: Message, notes: Notes): Json[] {
-  const blocks = (reasoning_details ?? []).flatMap(({ type, text, signature, data }): Json[] => {
+  const blocks = (reasoning_details ?? []).flatMap(({ type, text, signature, data, format }): Json[] => {
+    if (format && format !== 'anthropic-claude-v1') return []
     if (type === 'reasoning.encrypted' && data) return [{ type: 'redacted_thinking', data }]
     return signature ? [{ type: 'thinking', thinking: text ?? '', signature }] : []
   })

@@ -10,6 +10,7 @@ import type {
   Reasoning,
   ToolCallDelta,
 } from '../hub.ts'
+import { parseJson } from '../parts.ts'
 import { readMessages } from './request.ts'
 
 /** Anthropic's Messages, as a client speaks them (API reference, "Create a Message"; @anthropic-ai/sdk). */
@@ -18,9 +19,7 @@ export const messages: Api = {
   request: readMessages,
   response(chunks, _chat, base) {
     const translator = new Events(base)
-    for (const chunk of chunks) translator.push(chunk)
-    translator.end()
-    return translator.message
+    return toMessage([...chunks.flatMap((chunk) => translator.push(chunk)), ...translator.end()])
   },
   events: (_chat, base) => new Events(base),
 }
@@ -32,47 +31,27 @@ const reasons: Readonly<Record<FinishReason, string>> = {
   content_filter: 'refusal',
 }
 
-/** The block under way: of which kind, and of a call its number. */
-interface Open {
-  readonly type: string
-  readonly call?: number
-}
-
 /** Chunks as the events of one message. Blocks follow one another, as Anthropic's own SDK reads only the last. */
 class Events implements Translator<Chunk, StreamEvent> {
   readonly #base: Base
   #events: StreamEvent[] = []
   #hasBegun = false
-  #open: Open | undefined
-  /** What has come so far, for an answer that is told whole. */
-  readonly #content: { [name: string]: unknown }[] = []
-  #args = ''
+  /** Of the block under way: its kind, and of a call its number. */
+  #open: { readonly type: string; readonly call?: number } | undefined
+  #index = -1
   #reason: FinishReason = 'stop'
   #usage: ChatUsage | undefined
-  #names: { id: string; model: string }
 
   constructor(base: Base) {
     this.#base = base
-    this.#names = base
-  }
-
-  get message(): Json {
-    const { id, model } = this.#names
-    return {
-      ...head(id, model),
-      content: this.#content,
-      stop_reason: reasons[this.#reason],
-      usage: toUsage(this.#usage),
-    }
   }
 
   push({ id, model, choices, usage }: Chunk): StreamEvent[] {
-    this.#names = { id: id || this.#base.id, model }
     if (!this.#hasBegun) {
       this.#hasBegun = true
       this.#say({
         type: 'message_start',
-        message: { ...head(this.#names.id, model), usage: toUsage(undefined) },
+        message: { ...head(id || this.#base.id, model), usage: toUsage(undefined) },
       })
     }
     this.#usage = usage ?? this.#usage
@@ -92,30 +71,26 @@ class Events implements Translator<Chunk, StreamEvent> {
     return this.#take()
   }
 
-  #add({
-    reasoning_content,
-    reasoning_details,
-    content,
-    refusal,
-    annotations,
-    tool_calls,
-    images,
-  }: Delta): void {
+  #add(delta: Delta): void {
+    const { reasoning_content, reasoning_details, content, refusal, annotations, tool_calls, images } = delta
     if (images?.length) throw new Failure(502, 'The model made an image, which Messages have no word for')
     if (reasoning_content) this.#append('thinking', 'thinking', reasoning_content)
     for (const detail of reasoning_details ?? []) this.#keep(detail)
     const text = (content ?? '') + (refusal ?? '')
     if (text) this.#append('text', 'text', text)
-    for (const annotation of annotations ?? []) this.#cite(annotation)
+    for (const annotation of annotations ?? []) {
+      this.#need('text')
+      this.#delta({ type: 'citations_delta', citation: toCitation(annotation) })
+    }
     for (const call of tool_calls ?? []) this.#call(call)
   }
 
   /** What must come back in the next turn; other vendors' signatures with their names before them. */
   #keep({ type, signature, data, format }: Reasoning): void {
     const isOwn = !format || format === 'anthropic-claude-v1'
-    if (isOwn && type === 'reasoning.encrypted') return this.#begin({ type: 'redacted_thinking', data }, {})
     const sealed = signature ?? data
-    if (sealed) this.#sign(isOwn ? sealed : `${format}#${sealed}`)
+    if (isOwn && type === 'reasoning.encrypted') this.#begin({ type: 'redacted_thinking', data })
+    else if (sealed) this.#sign(isOwn ? sealed : `${format}#${sealed}`)
   }
 
   #sign(signature: string): void {
@@ -127,66 +102,39 @@ class Events implements Translator<Chunk, StreamEvent> {
     if (id !== undefined && this.#open?.call !== index) {
       const signature = extra_content?.google?.thought_signature
       if (signature) this.#sign(`google-gemini-v1#${signature}`)
-      this.#begin({ type: 'tool_use', id, name: piece?.name ?? '', input: {} }, { call: index })
+      this.#begin({ type: 'tool_use', id, name: piece?.name ?? '', input: {} }, index)
     }
     if (this.#open?.call !== index) throw new Failure(502, 'The provider mixed the calls of its answer')
-    if (piece?.arguments) this.#append('tool_use', 'partial_json', piece.arguments)
+    if (piece?.arguments) this.#delta({ type: 'input_json_delta', partial_json: piece.arguments })
   }
 
-  #cite(annotation: Annotation): void {
-    const citation =
-      annotation.type === 'url_citation'
-        ? {
-            type: 'web_search_result_location',
-            ...toSource(annotation.url_citation),
-            cited_text: '',
-            encrypted_index: '',
-          }
-        : { type: 'char_location', ...toPassage(annotation.file_citation) }
-    const block = this.#block('text')
-    block.citations = [...((block.citations as Json[] | null) ?? []), citation] // a list, if anything
-    this.#delta({ type: 'citations_delta', citation })
+  #append(type: string, member: 'text' | 'thinking' | 'signature', piece: string): void {
+    this.#need(type)
+    this.#delta({ type: `${member}_delta`, [member]: piece })
   }
 
-  #append(type: string, member: 'text' | 'thinking' | 'signature' | 'partial_json', piece: string): void {
-    const block = this.#block(type)
-    if (member === 'partial_json') this.#args += piece
-    else block[member] = String(block[member] ?? '') + piece
-    this.#delta({ type: member === 'partial_json' ? 'input_json_delta' : `${member}_delta`, [member]: piece })
+  /** A new block, unless the one under way is of this kind. */
+  #need(type: string): void {
+    if (this.#open?.type === type) return
+    const empty = type === 'text' ? { text: '', citations: null } : { thinking: '', signature: '' }
+    this.#begin({ type, ...empty })
   }
 
-  /** The block under way, if it is of this kind, else a new one. */
-  #block(type: string): { [name: string]: unknown } {
-    if (this.#open?.type !== type) {
-      this.#begin(
-        type === 'text' ? { type, text: '', citations: null } : { type, thinking: '', signature: '' },
-        {},
-      )
-    }
-    return this.#content.at(-1)!
-  }
-
-  #begin(
-    content_block: { readonly type: string; readonly [name: string]: unknown },
-    of: Omit<Open, 'type'>,
-  ): void {
+  #begin(content_block: Json & { readonly type: string }, call?: number): void {
     this.#close()
-    this.#open = { type: content_block.type, ...of }
-    this.#content.push({ ...content_block })
-    this.#say({ type: 'content_block_start', index: this.#content.length - 1, content_block })
+    this.#open = { type: content_block.type, ...(call !== undefined && { call }) }
+    this.#index += 1
+    this.#say({ type: 'content_block_start', index: this.#index, content_block })
   }
 
   #close(): void {
     if (!this.#open) return
-    const block = this.#content.at(-1)!
-    if (this.#open.type === 'tool_use') block.input = JSON.parse(this.#args || '{}')
-    this.#args = ''
     this.#open = undefined
-    this.#say({ type: 'content_block_stop', index: this.#content.length - 1 })
+    this.#say({ type: 'content_block_stop', index: this.#index })
   }
 
   #delta(delta: Json): void {
-    this.#say({ type: 'content_block_delta', index: this.#content.length - 1, delta })
+    this.#say({ type: 'content_block_delta', index: this.#index, delta })
   }
 
   #say(data: Json & { readonly type: string }): void {
@@ -200,6 +148,44 @@ class Events implements Translator<Chunk, StreamEvent> {
   }
 }
 
+interface Told {
+  readonly type?: string
+  readonly message?: Json
+  readonly content_block?: Json
+  readonly delta?: { readonly type?: string; readonly [member: string]: unknown }
+  readonly usage?: Json
+}
+
+/** The events of a message as the whole that they add up to. */
+function toMessage(events: readonly StreamEvent[]): Json {
+  let message: Json = {}
+  const content: Record<string, unknown>[] = []
+  let args = ''
+  for (const { data } of events) {
+    const { type, message: begun, content_block, delta, usage } = data as Told // made here
+    const block = content.at(-1)
+    if (begun) message = begun
+    else if (content_block) content.push({ ...content_block })
+    else if (delta && type === 'message_delta') message = { ...message, ...delta, usage }
+    else if (delta?.partial_json) args += String(delta.partial_json)
+    else if (delta && block) add(block, delta)
+    else if (type === 'content_block_stop' && block?.type === 'tool_use') {
+      block.input = parseJson(args) ?? {}
+      args = ''
+    }
+  }
+  return { ...message, content }
+}
+
+function add(
+  block: Record<string, unknown>,
+  { type: _, citation, ...pieces }: NonNullable<Told['delta']>,
+): void {
+  if (citation) block.citations = [...((block.citations as Json[] | null) ?? []), citation] // a list, if anything
+  for (const [member, piece] of Object.entries(pieces))
+    block[member] = String(block[member] ?? '') + String(piece)
+}
+
 const head = (id: string, model: string): Json => ({
   id,
   type: 'message',
@@ -210,15 +196,21 @@ const head = (id: string, model: string): Json => ({
   stop_sequence: null,
 })
 
-const toSource = ({ url, title }: { url: string; title: string }) => ({ url, title })
-
-const toPassage = (at: (Annotation & { type: 'file_citation' })['file_citation']) => ({
-  cited_text: at.cited_text,
-  document_index: 0,
-  document_title: at.title,
-  start_char_index: at.start_index,
-  end_char_index: at.end_index,
-})
+function toCitation(annotation: Annotation): Json {
+  if (annotation.type === 'url_citation') {
+    const { url, title } = annotation.url_citation
+    return { type: 'web_search_result_location', url, title, cited_text: '', encrypted_index: '' }
+  }
+  const { cited_text, title, start_index, end_index } = annotation.file_citation
+  return {
+    type: 'char_location',
+    cited_text,
+    document_index: 0,
+    document_title: title,
+    start_char_index: start_index,
+    end_char_index: end_index,
+  }
+}
 
 /** Anthropic counts what was cached beside the input. */
 function toUsage(usage: ChatUsage | undefined): Json {

@@ -36,6 +36,7 @@ const shared = new Set([
   'hash',
   'streams',
   'splitter',
+  'eventstream',
   'pause',
 ])
 

@@ -1,4 +1,5 @@
 import { createParser } from 'eventsource-parser'
+import { createEventStream } from '../eventstream.ts'
 import { limits } from '../limits.ts'
 import type { StreamEvent } from './dialect.ts'
 import { Failure } from './failure.ts'
@@ -14,13 +15,13 @@ export interface Framing {
 
 const unreadable = (what: string): Failure => new Failure(502, what, 'provider_failed')
 
-/** Server-sent events whose data is JSON; `[DONE]` is none. */
+/** Server-sent events whose data is JSON; `[DONE]` is an event `done`. */
 export function createSse(): Framing {
   let events: StreamEvent[] = []
   const parser = createParser({
     maxBufferSize: limits.eventBytes,
     onEvent({ event, data }) {
-      if (data.trim() === '[DONE]') return
+      if (data.trim() === '[DONE]') return void events.push({ event: 'done', data: {} })
       const value = parseJson(data)
       if (value === undefined) throw unreadable('The provider sent an event that is not JSON')
       events.push({ event, data: value })
@@ -44,6 +45,26 @@ export function createSse(): Framing {
     end() {
       parser.feed('\n\n')
       return take()
+    },
+  }
+}
+
+/** AWS's binary events, whose payload is JSON. */
+export function createAws(): Framing {
+  const stream = createEventStream()
+  const decoder = new TextDecoder()
+  return {
+    push: (bytes) =>
+      stream.push(bytes).map(({ headers, payload }) => {
+        const code = headers[':exception-type'] ?? headers[':error-code']
+        const text = decoder.decode(payload)
+        if (code === undefined) return { event: headers[':event-type'], data: parseJson(text) ?? {} }
+        const message = (parseJson(text) as { message?: unknown } | undefined)?.message // looked into only
+        return { event: 'error', data: { type: code, message: message ?? headers[':error-message'] ?? text } }
+      }),
+    end() {
+      if (!stream.isWhole) throw unreadable('The stream ended inside an event')
+      return []
     },
   }
 }

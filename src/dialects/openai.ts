@@ -92,15 +92,17 @@ function toFile(part: Part & { type: 'file' }, notes: Notes): Part[] {
 type Answer = Partial<Omit<Chunk, 'choices' | 'object'>> & {
   readonly choices?: readonly (Partial<Chunk['choices'][number]> & { readonly message?: Message })[]
   readonly error?: unknown
+  readonly errors?: unknown
 }
 
 function events(base: { id: string; created: number; model: string }): Translator<StreamEvent, Chunk> {
   let isOver = false
   const begun = new Set<number>()
   return {
-    push({ data }) {
+    push({ event, data }) {
+      isOver ||= event === 'done'
       const answer = data as Answer & Partial<Completion> // lenient: every member may be missing
-      if (answer.error) throw readFailure(answer)
+      if (answer.error || answer.errors) throw readFailure(answer)
       const choices = (answer.choices ?? []).map(({ index = 0, delta, message, finish_reason, logprobs }) => {
         isOver ||= !!finish_reason
         const own = delta ?? toDelta(message)

@@ -5,7 +5,7 @@ import type { StreamTranslation, Translated, Translation } from '../types.ts'
 import { toChunks } from './chunks.ts'
 import type { Api, Base, Dialect, StreamEvent, Translator } from './dialect.ts'
 import { brokenOff, Failure, readFailure, toFailureBody } from './failure.ts'
-import { createSse, type Framing, toSse } from './framing.ts'
+import { createAws, createSse, type Framing, toSse } from './framing.ts'
 import type { ApiName, Chat, Chunk } from './hub.ts'
 import { parseJson } from './parts.ts'
 
@@ -36,7 +36,7 @@ export function createTranslation({ api, dialect, chat, base }: Translating): Un
     },
     stream: () => {
       const [events, out] = [dialect.events(base), api.events(chat, base)]
-      const framing = createSse()
+      const framing = dialect.framing === 'aws' ? createAws() : createSse()
       return createStream({ api: api.name, framing, events, out, isDone: api.done === true })
     },
     failure: (error) => toFailureBody(api.name, toFailure(error)),

@@ -26,8 +26,8 @@ export interface Provider {
    * @throws GatewayError, or the signal's reason
    */
   authorize(request: Outgoing, fetch: Runtime['fetch'], signal: AbortSignal): Promise<Authorized>
-  /** The wire of its chat, if it has one. */
-  readonly dialect: Dialect | undefined
+  /** The wire of a model's chat, if it has one. */
+  dialectOf(model: string): Dialect | undefined
   /**
    * What stands before its dialect's paths, and what the address leaves of a model's name.
    * @throws GatewayError bad_request for a place that nobody named
@@ -83,8 +83,13 @@ function rowOf(slug: string, own: ProviderSettings): ProviderRow {
   return { ...builtIn, base_url, auth: authOf(builtIn?.auth ?? bearer, own), ...(dialect && { dialect }) }
 }
 
+const dialectsOf = ({ dialect, variants = [] }: ProviderRow): readonly Dialect[] => [
+  ...(dialect ? [dialect] : []),
+  ...variants.map(([, variant]) => variant),
+]
+
 function findDialect(name: string): Dialect {
-  const known = Object.values(table).flatMap(({ dialect }) => dialect ?? [])
+  const known = Object.values(table).flatMap(dialectsOf)
   const found = known.find((dialect) => dialect.name === name)
   if (found) return found
   throw new TypeError(`dialect: one of ${[...new Set(known.map((dialect) => dialect.name))].join(', ')}`)
@@ -124,7 +129,7 @@ function createProvider(slug: string, row: ProviderRow, own: ProviderSettings, e
       for (const [name, value] of fixed) headers.set(name, value)
       return authorize({ ...request, headers }, fetch, signal)
     },
-    dialect,
+    dialectOf: (model) => row.variants?.find(([pattern]) => pattern.test(model))?.[1] ?? dialect,
     place: (model, headers) => fillPrefix(prefix, model, places(headers)),
     present: (headers, value) => presentKey(row.auth, headers, value),
   }

@@ -1,7 +1,11 @@
 import { anthropic } from '../dialects/anthropic/dialect.ts'
+import { bedrock } from '../dialects/bedrock/dialect.ts'
+import { cohere } from '../dialects/cohere.ts'
 import type { Dialect } from '../dialects/dialect.ts'
 import { aiStudio, vertex as gemini } from '../dialects/gemini/dialect.ts'
 import { likeOpenai, openai } from '../dialects/openai.ts'
+import { responses } from '../dialects/responses/dialect.ts'
+import { workersAi } from '../dialects/workers-ai.ts'
 
 /** A key in a header. */
 export interface HeaderAuth {
@@ -46,6 +50,8 @@ export interface ProviderRow {
   readonly target?: { readonly header: string; readonly hosts: readonly string[] }
   /** The wire of its chat; absent where it has none. */
   readonly dialect?: Dialect
+  /** Models that speak another one. */
+  readonly variants?: readonly (readonly [model: RegExp, dialect: Dialect])[]
   /**
    * Stands before the dialect's paths. `{name}` is a place that the key knows of, `{model:name}` the first part of the
    * model's name.
@@ -96,6 +102,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     paths: optional('v1'),
     env: 'OPENAI_API_KEY',
     dialect: openai,
+    variants: [[/^(o\d.*-(pro|deep-research)|gpt-[\d.]+-(pro|codex)|codex|computer-use)/, responses]],
   },
   anthropic: {
     base_url: 'https://api.anthropic.com/v1',
@@ -127,6 +134,8 @@ export const table: Readonly<Record<string, ProviderRow>> = {
       },
     ],
     env: 'AWS_BEARER_TOKEN_BEDROCK',
+    dialect: bedrock,
+    prefix: 'bedrock-runtime/{region}/',
   },
   baseten: {
     base_url: 'https://inference.baseten.co/v1',
@@ -146,7 +155,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     env: 'CEREBRAS_API_KEY',
     dialect: follower,
   },
-  cohere: { base_url: 'https://api.cohere.com', auth: bearer, env: 'CO_API_KEY' },
+  cohere: { base_url: 'https://api.cohere.com', auth: bearer, env: 'CO_API_KEY', dialect: cohere },
   deepgram: {
     base_url: 'https://api.deepgram.com',
     auth: { ...scheme('Token'), also: ['token'] },
@@ -256,5 +265,6 @@ export const table: Readonly<Record<string, ProviderRow>> = {
       { from: '@hf/{rest}', to: 'run/@hf/{rest}' },
     ],
     env: 'CLOUDFLARE_API_TOKEN',
+    dialect: workersAi,
   },
 }

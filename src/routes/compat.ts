@@ -8,6 +8,7 @@ import { Failure, toFailureBody } from '../dialects/failure.ts'
 import type { Chat, Json } from '../dialects/hub.ts'
 import { Notes } from '../dialects/notes.ts'
 import { parseJson } from '../dialects/parts.ts'
+import { answerResponses } from '../dialects/responses/api.ts'
 import { createIdentity, createTranslation, type Untold } from '../dialects/translation.ts'
 import { GatewayError } from '../errors.ts'
 import { limits } from '../limits.ts'
@@ -25,8 +26,11 @@ export const compatSlug = 'compat'
 const apis: Readonly<Record<string, Api | 'embeddings'>> = {
   'chat/completions': chat,
   messages,
+  responses: answerResponses,
   embeddings: 'embeddings',
 }
+
+const prefixes = { chat: 'chatcmpl-', messages: 'msg_', responses: 'resp_', embeddings: '' } as const
 
 /** A request in one of the APIs of `compat`. */
 export interface CompatRequest {
@@ -163,14 +167,15 @@ interface Translated {
 
 function translate(provider: Provider, making: Making & { model: string; notes: Notes }): Translated {
   const { api, body, model, notes, asked } = making
-  const { dialect, slug } = provider
+  const { slug } = provider
+  const dialect = provider.dialectOf(model)
   const name = typeof api === 'string' ? api : api.name
   const own = dialect?.speaks?.[name]
   const stream = body.stream === true
   if (own !== undefined)
     return { path: own, body: { ...body, model }, translation: createIdentity({ api: name, stream }) }
   if (!dialect) throw new Failure(400, `${slug} has no chat API`, 'unsupported_provider', 'model')
-  const base = { id: `chatcmpl-${asked.requestId}`, created: Math.floor(Date.now() / 1_000), model }
+  const base = { id: prefixes[name] + asked.requestId, created: Math.floor(Date.now() / 1_000), model }
   if (typeof api === 'string') {
     if (!dialect.embeddings) throw new Failure(400, `${slug} embeds nothing`, 'unsupported_provider', 'model')
     return createEmbedding(dialect.embeddings, { ...body, model }, notes)

@@ -46,7 +46,7 @@ export function toRequest(chat: Chat, notes: Notes): Json {
   notes.rest(rest)
   const [system, turns] = splitSystem(messages)
   const given = max_completion_tokens ?? max_tokens
-  const thought = toThought({ ...chat, model }, given, notes)
+  const thought = toThought(chat, notes)
   if (response_format?.type === 'json_object')
     notes.refuse('response_format', 'Anthropic takes a JSON schema only (json_schema)')
   const format = response_format?.type === 'json_schema' && {
@@ -83,8 +83,10 @@ interface Thought {
   readonly max_tokens?: number
 }
 
-function toThought(chat: Chat, given: number | null | undefined, notes: Notes): Thought {
+/** The thought that is asked for, in Anthropic's words. */
+export function toThought(chat: Chat, notes: Notes): Thought {
   const { model, reasoning_effort: effort, reasoning_budget: budget, messages } = chat
+  const given = chat.max_completion_tokens ?? chat.max_tokens
   if (effort == null && budget == null) return {}
   if (!isBudgeted.test(model)) {
     if (effort === 'none') return { thinking: { type: 'disabled' } }

@@ -3,7 +3,7 @@ import type { Base, Dialect, Embeddings, StreamEvent, Translator } from './diale
 import { brokenOff, Failure } from './failure.ts'
 import type { Annotation, Chat, Chunk, FinishReason, Json, Message } from './hub.ts'
 import type { Notes } from './notes.ts'
-import { budgets, compact, partsOf, stopsOf, textOf } from './parts.ts'
+import { budgets, compact, leaveCaching, partsOf, stopsOf, textOf } from './parts.ts'
 
 const embeddings: Embeddings = {
   request({ model, input, dimensions, input_type = 'search_document', ...rest }, notes) {
@@ -43,6 +43,7 @@ function toRequest(chat: Chat, notes: Notes): Json {
   const { max_tokens, max_completion_tokens, stop, top_p, top_k, stream, stream_options, ...others } = more
   const { temperature, seed, frequency_penalty, presence_penalty, logprobs, ...rest } = others
   notes.rest(rest)
+  leaveCaching(chat, notes)
   const budget = reasoning_budget ?? (reasoning_effort && budgets[reasoning_effort])
   const schema = response_format?.type === 'json_schema' ? response_format.json_schema.schema : undefined
   return compact({
@@ -101,7 +102,6 @@ function toMessage(message: Message, notes: Notes): Json {
 function toContent(content: Message['content'], notes: Notes): unknown {
   if (typeof content === 'string') return content
   return partsOf(content).flatMap((part): Json[] => {
-    if (part.cache_control) notes.leave('cache_control')
     if (part.type === 'text') return [{ type: 'text', text: part.text }]
     if (part.type === 'image_url') return [{ type: 'image_url', image_url: { url: part.image_url.url } }]
     notes.refuse(part.type)

@@ -47,20 +47,17 @@ export class Notes {
   /** The fields that a dialect has not used. @throws Failure in strict mode */
   rest(fields: Json, prefix = ''): void {
     for (const [field, value] of Object.entries(fields)) {
-      if (
-        isNothing(value) ||
-        value === neutral[field] ||
-        (value === false && field !== 'parallel_tool_calls')
-      )
-        continue
+      if (isNothing(field, value) || value === neutral[field]) continue
       if (hints.test(field)) this.leave(prefix + field)
       else this.refuse(prefix + field)
     }
   }
 }
 
-function isNothing(value: unknown): boolean {
+function isNothing(field: string, value: unknown): boolean {
   if (value === undefined || value === null) return true
+  if (field === 'web_search_options' || field === 'parallel_tool_calls') return value === true
+  if (value === false) return true
   const text = typeof value === 'object' ? JSON.stringify(value) : ''
   return text === '{}' || text === '[]' || text === '["text"]' || text === '{"type":"text"}'
 }

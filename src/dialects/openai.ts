@@ -2,7 +2,7 @@ import type { Dialect, StreamEvent, Translator } from './dialect.ts'
 import { brokenOff, readFailure } from './failure.ts'
 import type { Chat, Chunk, Completion, Json, Message, Part } from './hub.ts'
 import type { Notes } from './notes.ts'
-import { compact, partsOf, toEffort } from './parts.ts'
+import { compact, leaveCaching, partsOf, toEffort } from './parts.ts'
 
 /** In what the vendors of this wire differ. */
 export interface Flavor {
@@ -37,13 +37,11 @@ function toRequest(chat: Chat, notes: Notes, flavor: Flavor): Json {
   const { messages, tools, max_tokens, max_completion_tokens, reasoning_effort, reasoning_budget, ...rest } =
     chat
   const max = max_completion_tokens ?? max_tokens
+  leaveCaching(chat, notes)
   return compact({
     ...rest,
     messages: messages.map((message) => toMessage(message, notes, flavor)),
-    tools: tools?.map(({ cache_control, ...tool }) => {
-      if (cache_control) notes.leave('cache_control')
-      return tool
-    }),
+    tools: tools?.map(({ cache_control, ...tool }) => tool),
     reasoning_effort: reasoning_effort ?? (reasoning_budget == null ? undefined : toEffort(reasoning_budget)),
     ...(flavor.isOwn ? { max_completion_tokens: max } : { max_tokens: max }),
   })
@@ -66,7 +64,6 @@ function toMessage(message: Message, notes: Notes, { isOwn, reasons }: Flavor): 
 function toContent(content: Message['content'], isResult: boolean, notes: Notes): unknown {
   const parts = partsOf(content).flatMap((part): Part[] => {
     const { cache_control, ...own } = part
-    if (cache_control) notes.leave('cache_control')
     if (isResult && own.type !== 'text')
       notes.refuse(`tool.${own.type}`, 'OpenAI takes texts as results of tools')
     else if (own.type === 'file') return toFile(own, notes)

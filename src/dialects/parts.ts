@@ -1,5 +1,6 @@
 import { malformed } from './failure.ts'
-import type { Effort, Json, Message, Part } from './hub.ts'
+import type { Chat, Effort, Json, Message, Part } from './hub.ts'
+import type { Notes } from './notes.ts'
 
 /** Where a part's bytes are: here in base64, or at an address. */
 export type Source =
@@ -21,11 +22,13 @@ export function partsOf(content: Message['content']): readonly Part[] {
   return content ?? []
 }
 
-/** The texts of a content, joined. */
+/** The texts of a content, one a line. */
 export function textOf(content: Message['content']): string {
-  return partsOf(content)
-    .map((part) => (part.type === 'text' ? part.text : part.type === 'refusal' ? part.refusal : ''))
-    .join('')
+  const texts = partsOf(content).flatMap((part) => {
+    if (part.type === 'refusal') return [part.refusal]
+    return part.type === 'text' ? [part.text] : []
+  })
+  return texts.join('\n')
 }
 
 /** The arguments of a call, which models write as JSON. @throws Failure */
@@ -43,6 +46,12 @@ export function parseJson(text: string): unknown {
   } catch {
     return undefined
   }
+}
+
+/** Marks of what to cache, where the provider has none: it decides for itself. */
+export function leaveCaching({ messages, tools }: Chat, notes: Notes): void {
+  const marked = [...messages.flatMap(({ content }) => partsOf(content)), ...(tools ?? [])]
+  if (marked.some(({ cache_control }) => cache_control)) notes.leave('cache_control')
 }
 
 /** Split leading system and developer messages from the conversation. */

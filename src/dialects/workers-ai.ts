@@ -4,7 +4,7 @@ import { brokenOff } from './failure.ts'
 import type { Chat, ChatUsage, Chunk, Json, Message } from './hub.ts'
 import type { Notes } from './notes.ts'
 import { likeOpenai } from './openai.ts'
-import { compact, partsOf, textOf } from './parts.ts'
+import { compact, leaveCaching, partsOf, textOf } from './parts.ts'
 
 const openai = likeOpenai()
 
@@ -43,6 +43,7 @@ function toRequest(chat: Chat, notes: Notes): Json {
   const { temperature, top_p, top_k, seed, frequency_penalty, presence_penalty, stream, ...others } = more
   const { stream_options, ...rest } = others
   notes.rest(rest)
+  leaveCaching(chat, notes)
   if (tool_choice && tool_choice !== 'auto') notes.refuse('tool_choice')
   const schema = response_format?.type === 'json_schema' ? response_format.json_schema.schema : undefined
   return compact({
@@ -72,9 +73,10 @@ function toMessage(message: Message, notes: Notes): Json {
   if (is_error) notes.leave('is_error')
   const own = role === 'developer' ? 'system' : role
   const parts = partsOf(content).filter((part) => {
-    if (part.cache_control) notes.leave('cache_control')
-    if (!/^(text|refusal|image_url)$/.test(part.type)) notes.refuse(part.type)
-    return part.type === 'image_url'
+    if (part.type === 'text' || part.type === 'refusal') return false
+    if (part.type === 'image_url' && part.image_url.url.startsWith('data:')) return true
+    notes.refuse(part.type, 'Workers AI takes texts, and images in base64')
+    return false
   })
   const text = textOf(content)
   const mixed = [

@@ -5,6 +5,7 @@ import type { Notes } from '../notes.ts'
 import {
   budgets,
   compact,
+  leaveCaching,
   mergeTurns,
   parseJson,
   partsOf,
@@ -73,12 +74,12 @@ function toRequest(chat: Chat, notes: Notes): Json {
     others
   const { web_search_options, ...rest } = last
   notes.rest(rest)
+  leaveCaching(chat, notes)
   const [first, turns] = splitSystem(messages)
   const later = turns.filter(isSystem)
   if (later.length) notes.refuse('messages.role', 'Gemini takes system messages before all others only')
   const system = [...first, ...later].flatMap(({ content }) => toParts(content, notes))
-  const functions = tools?.map(({ function: { name, description, parameters }, cache_control }) => {
-    if (cache_control) notes.leave('cache_control')
+  const functions = tools?.map(({ function: { name, description, parameters } }) => {
     return compact({ name, description, parametersJsonSchema: parameters })
   })
   const named = [
@@ -183,10 +184,7 @@ function toResult({ tool_call_id: id, content, is_error }: Message, name: string
 }
 
 function toParts(content: Message['content'], notes: Notes): Json[] {
-  return partsOf(content).map((part) => {
-    if (part.cache_control) notes.leave('cache_control')
-    return toPart(part, notes)
-  })
+  return partsOf(content).map((part) => toPart(part, notes))
 }
 
 function toPart(part: Part, notes: Notes): Json {

@@ -1,7 +1,7 @@
 import type { Dialect } from '../dialect.ts'
 import type { Chat, Json, Message, Part, Tool } from '../hub.ts'
 import type { Notes } from '../notes.ts'
-import { compact, partsOf, toEffort } from '../parts.ts'
+import { compact, leaveCaching, partsOf, toEffort } from '../parts.ts'
 import { events, replay } from './answer.ts'
 
 /** OpenAI's Responses, for models that serve nothing else (API reference, "Responses"; openai-node). */
@@ -27,11 +27,9 @@ function toRequest(chat: Chat, notes: Notes): Json {
     others
   const own = Object.entries(rest).filter(([field]) => shared.test(field))
   notes.rest(Object.fromEntries(Object.entries(rest).filter(([field]) => !shared.test(field))))
+  leaveCaching(chat, notes)
   const effort = reasoning_effort ?? (reasoning_budget == null ? undefined : toEffort(reasoning_budget))
-  const named = [
-    ...(tools ?? []).map((tool) => toTool(tool, notes)),
-    ...(web_search_options ? [{ type: 'web_search' }] : []),
-  ]
+  const named = [...(tools ?? []).map(toTool), ...(web_search_options ? [{ type: 'web_search' }] : [])]
   const text = compact({ format: toFormat(response_format), verbosity })
   const include = [
     ...(effort ? ['reasoning.encrypted_content'] : []),
@@ -57,11 +55,7 @@ function toRequest(chat: Chat, notes: Notes): Json {
 
 const toNamed = ({ function: { name } }: { function: { name: string } }): Json => ({ type: 'function', name })
 
-function toTool(
-  { function: { name, description, parameters, strict }, cache_control }: Tool,
-  notes: Notes,
-): Json {
-  if (cache_control) notes.leave('cache_control')
+function toTool({ function: { name, description, parameters, strict } }: Tool): Json {
   return compact({
     type: 'function',
     name,
@@ -101,7 +95,6 @@ function toItems(message: Message, notes: Notes): Json[] {
 }
 
 function toPart(part: Part, isAnswer: boolean, notes: Notes): Json[] {
-  if (part.cache_control) notes.leave('cache_control')
   switch (part.type) {
     case 'text':
       return [isAnswer ? { type: 'output_text', text: part.text } : { type: 'input_text', text: part.text }]

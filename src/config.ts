@@ -1,10 +1,19 @@
 import * as z from 'zod'
 import { type SessionLimits, sessionDefaults } from './limits.ts'
+import { type PriceSettings, priceSettings } from './prices.ts'
 import type { Backoff, RateSettings, SpendRule } from './types.ts'
+
+/** What a token may do: use gateways, read of them, and change them. */
+export const scopes = ['run', 'read', 'edit'] as const
+/** One of them. */
+export type Scope = (typeof scopes)[number]
 
 /** A secret in clear, or `env:NAME` for a variable of the environment. */
 const secret = z.string().min(1)
-const slug = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/i, 'letters, digits, - and _, 64 at most')
+/** The name of a gateway, an account or a provider. */
+export const slug: z.ZodString = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9_-]{0,63}$/i, 'letters, digits, - and _, 64 at most')
 const httpUrl = z.url({ protocol: /^https?$/ })
 
 /** Settings of one gateway, in the management API's own field names. */
@@ -25,12 +34,19 @@ export interface GatewaySettings extends RateSettings {
   collect_logs?: boolean | undefined
   /** Default of `cf-aig-compat-lenient`. Default: false. */
   compat_lenient?: boolean | undefined
+  /**
+   * Ask for the usage of streams whose client does not, where the provider takes that, and keep the event that tells it
+   * from the client. Default: true.
+   */
+  stream_usage?: boolean | undefined
   /** Records kept, 1,000 to 10,000,000. Default: 1,000,000. */
   log_management?: number | null | undefined
   /** What gives way then. Default: `DELETE_OLDEST`. */
   log_management_strategy?: 'STOP_INSERTING' | 'DELETE_OLDEST' | null | undefined
   /** Days until a record goes, 1 to 3,650. Default: never. */
   log_retention_days?: number | null | undefined
+  /** Drop what is kept of answers when the management API changes the gateway. Default: false. */
+  cache_invalidate_on_update?: boolean | undefined
   /** Seconds that answers are kept for identical requests, 60 to 2,678,400; 0 or null: not. Default: null. */
   cache_ttl?: number | null | undefined
   /** What may be spent, 20 rules at most. */
@@ -47,7 +63,7 @@ export interface TokenSettings extends RateSettings {
   /** Gateways the token opens; absent: all. */
   gateways?: string[] | undefined
   /** Default: `run`. */
-  permissions: ('run' | 'read' | 'edit')[]
+  permissions: Scope[]
 }
 
 /** A row of the provider table changed, or a new row. */
@@ -68,6 +84,10 @@ export interface ProviderSettings {
   dialect?: string | undefined
   /** Models that `compat/models` lists. */
   models?: string[] | undefined
+  /** Whether it takes `stream_options.include_usage`. Default: the row's; of a new row false. */
+  stream_usage?: boolean | undefined
+  /** What its models cost, before the price list; the rule that names most of a model's letters counts. */
+  prices?: PriceSettings[] | undefined
 }
 
 /** The configuration as its schema leaves it, secrets resolved. */
@@ -78,6 +98,8 @@ export interface Config {
   account_id: string
   /** Default: one, `default`. */
   gateways: GatewaySettings[]
+  /** False where they are the default, so that what is made while running may take its place. */
+  declaresGateways: boolean
   tokens: TokenSettings[]
   providers: Record<string, ProviderSettings>
   /** Names of models of one's own: each a list of `{provider}/{model}`, tried in order. */
@@ -113,7 +135,26 @@ const spendRule = z.strictObject({
   metadata: z.record(z.string(), dimension).optional(),
 })
 
-const gatewaySettings = z.strictObject({
+const never = (value: false | null | 'postpaid' | 'unified') =>
+  z.literal(value, `nothing of the kind is done here, so only ${value} is taken`).optional()
+
+/** The rest of the original's words, which its clients send: only what is true here is taken. */
+const withoutEffect = {
+  byok_only: z.boolean().optional(), // true of every gateway here
+  workers_ai_billing_mode: never('postpaid'),
+  log_classification: never(false),
+  logpush: never(false),
+  logpush_public_key: never(null),
+  zdr: never(false),
+  store_id: never(null),
+  stripe: never(null),
+  guardrails: never(null),
+  otel: z.union([never(null), z.array(z.never()).max(0)]).optional(),
+  dlp: z.union([never(null), z.looseObject({ enabled: never(false).unwrap() })]).optional(),
+}
+
+/** The one vocabulary of a gateway's settings, for the configuration and for the management API. */
+export const gatewaySettings: z.ZodType<GatewaySettings> = z.strictObject({
   id: slug,
   ...rateSettings,
   spend_limits: z.strictObject({ enabled: z.boolean(), rules: z.array(spendRule).max(20) }).nullish(),
@@ -124,11 +165,14 @@ const gatewaySettings = z.strictObject({
   cors_origins: z.array(z.string()).default([]),
   collect_logs: z.boolean().optional(),
   compat_lenient: z.boolean().optional(),
+  stream_usage: z.boolean().optional(),
   log_management: z.int().min(1_000).max(10_000_000).nullish(),
   log_management_strategy: z.enum(['STOP_INSERTING', 'DELETE_OLDEST']).nullish(),
   log_retention_days: z.int().min(1).max(3_650).nullish(),
   log_required: z.boolean().optional(),
   cache_ttl: z.union([z.literal(0), z.int().min(60).max(month)]).nullish(),
+  cache_invalidate_on_update: z.boolean().optional(),
+  ...withoutEffect,
 })
 
 const tokenSettings = z.strictObject({
@@ -136,7 +180,7 @@ const tokenSettings = z.strictObject({
   name: z.string().min(1),
   token: secret,
   gateways: z.array(z.string()).optional(),
-  permissions: z.array(z.enum(['run', 'read', 'edit'])).default(['run']),
+  permissions: z.array(z.enum(scopes)).default(['run']),
 })
 
 const providerSettings = z.strictObject({
@@ -151,6 +195,8 @@ const providerSettings = z.strictObject({
   account_id: z.string().optional(),
   dialect: z.string().optional(),
   models: z.array(z.string()).optional(),
+  stream_usage: z.boolean().optional(),
+  prices: z.array(priceSettings).optional(),
 })
 
 const count = (name: keyof SessionLimits, min = 1) => z.int().min(min).default(sessionDefaults[name])
@@ -170,10 +216,7 @@ const sessionLimits = z.strictObject({
 const configSchema = z.strictObject({
   $schema: z.string().optional(),
   account_id: slug.default('default'),
-  gateways: z
-    .array(gatewaySettings)
-    .min(1)
-    .default([{ id: 'default', cors_origins: [] }]),
+  gateways: z.array(gatewaySettings).min(1).optional(),
   tokens: z.array(tokenSettings).default([]),
   providers: z.record(slug, providerSettings).default({}),
   aliases: z
@@ -192,22 +235,25 @@ export class ConfigError extends Error {
 
 /**
  * Check a configuration and resolve its `env:NAME` references.
- * `TRUNKLINE_TOKEN` in the environment stands for a token of that value when no token is configured.
+ * `TRUNKLINE_TOKEN` in the environment stands for a token of that value when no token is configured; it may do all, so
+ * that whoever starts a gateway can set it up.
  * @throws ConfigError
  */
 export function parseConfig(input: unknown = {}, env: Env = {}): Config {
   const parsed = configSchema.safeParse(input)
   if (!parsed.success) throw new ConfigError(z.prettifyError(parsed.error))
-  const { tokens, providers, ...rest } = parsed.data
+  const { tokens, providers, gateways, ...rest } = parsed.data
   const own = tokens.map((token, index) => ({
     ...token,
     token: resolve(token.token, env, `tokens[${index}].token`),
   }))
   if (own.length === 0 && env.TRUNKLINE_TOKEN) {
-    own.push({ name: 'TRUNKLINE_TOKEN', token: env.TRUNKLINE_TOKEN, permissions: ['run'] })
+    own.push({ name: 'TRUNKLINE_TOKEN', token: env.TRUNKLINE_TOKEN, permissions: [...scopes] })
   }
   const config: Config = {
     ...rest,
+    gateways: gateways ?? [{ id: 'default', cors_origins: [] }],
+    declaresGateways: gateways !== undefined,
     tokens: own,
     providers: mapValues(providers, (row, name) => withKey(row, name, env)),
   }
@@ -217,12 +263,12 @@ export function parseConfig(input: unknown = {}, env: Env = {}): Config {
 
 /** True when some gateway answers callers without a token. */
 export function isOpen(config: Config): boolean {
-  return config.gateways.some((gateway) => !isAuthenticated(config, gateway))
+  return config.gateways.some((gateway) => !isAuthenticated(gateway, config.tokens.length))
 }
 
-/** Whether a gateway refuses callers without a token. */
-export function isAuthenticated(config: Config, gateway: GatewaySettings): boolean {
-  return gateway.authentication ?? config.tokens.length > 0
+/** Whether a gateway refuses callers without a token, where there are so many tokens. */
+export function isAuthenticated(gateway: GatewaySettings, tokens: number): boolean {
+  return gateway.authentication ?? tokens > 0
 }
 
 function withKey(row: ProviderSettings, name: string, env: Env): ProviderSettings {

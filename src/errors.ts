@@ -7,6 +7,7 @@ const errors = {
   bad_format: { status: 400, code: 2019, message: 'Chat completion bad format' },
   unknown_gateway: { status: 400, code: 2001, message: 'Unknown gateway' },
   invalid_provider: { status: 400, code: 2008, message: 'Invalid provider' },
+  unknown_alias: { status: 400, code: 2040, message: 'No stored key has this alias' },
   unauthorized: { status: 401, code: 2009, message: 'Unauthorized' },
   forbidden: { status: 403, code: 2009, message: 'Forbidden' },
   not_found: { status: 404, code: 7000, message: 'No route for that URI' },

@@ -6,6 +6,8 @@ export const limits = {
   bodyBytes: 33_554_432,
   /** Of a body over its limit, this much more is read and dropped before its client is cut off. */
   discardBytes: 33_554_432,
+  /** One body of the management API. */
+  manageBodyBytes: 1_048_576,
   /** A streamed request body up to this size is held, so that it can be sent again on a retry. */
   replayBytes: 1_048_576,
   /** One server-sent event of a provider. */
@@ -26,7 +28,7 @@ export const limits = {
   sweepMs: 5_000,
   /** How often a drain looks whether all is done. */
   drainPollMs: 20,
-  /** Expired runs whose owner is remembered, to tell him so. */
+  /** Runs that are remembered after they were dropped: by a home, to tell their owner; by a session, never to ask again. */
   formerRuns: 10_000,
   /** Heartbeats without a message after which a `trunkline.v1` client is gone. */
   missedHeartbeats: 3,

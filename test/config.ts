@@ -47,6 +47,7 @@ export function configFor(upstreamUrl: string): Record<string, unknown> {
       { id: 'wordy', authentication: false, rate_limiting_interval: 3_600, rate_limiting_tokens: 100 },
       { id: 'wordy-too', authentication: false, rate_limiting_interval: 3_600, rate_limiting_tokens: 100 },
       { id: 'thrifty', authentication: false, spend_limits: { enabled: true, rules: spendRules } },
+      { id: 'unasking', authentication: false, stream_usage: false },
       { id: 'patient', authentication: false, retry_max_attempts: 3, retry_delay: 10 },
     ],
     tokens: [
@@ -56,6 +57,8 @@ export function configFor(upstreamUrl: string): Record<string, unknown> {
     ],
     providers: {
       ...Object.fromEntries(rows),
+      // Bodies and streams are compared with the emulator's own; what is asked of the others, usageSuite tells.
+      openai: { base_url: `${upstreamUrl}/openai`, stream_usage: false },
       mine: { base_url: `${upstreamUrl}/mine/v1`, headers: { 'x-fixed': 'yes' } },
       keyed: { base_url: `${upstreamUrl}/keyed`, api_key: 'env:TEST_KEY' },
       offline: { base_url: deadUrl },

@@ -11,8 +11,10 @@ const nestingMax = 4
 
 /** Layers of `src/`, and what each may import beside its own files. `shared` is free to all. */
 const allowed: Readonly<Record<string, readonly string[]>> = {
-  index: ['gateway', 'routes', 'session', 'runs', 'store'],
-  gateway: ['routes', 'pipeline', 'providers', 'session', 'runs', 'store'],
+  index: ['gateway', 'routes', 'session', 'runs', 'observe', 'store'],
+  gateway: ['manage', 'rooms', 'routes', 'session', 'runs', 'observe', 'store'],
+  manage: ['rooms', 'providers', 'store'],
+  rooms: ['routes', 'pipeline', 'providers', 'observe', 'store'],
   routes: ['pipeline', 'session', 'runs', 'providers', 'dialects', 'observe', 'store'],
   pipeline: ['providers', 'runs', 'observe', 'store'],
   providers: ['dialects'],
@@ -33,6 +35,7 @@ const shared = new Set([
   'config',
   'controls',
   'ids',
+  'prices',
   'hash',
   'streams',
   'splitter',

@@ -2,6 +2,7 @@ import { LineError } from './errors.ts'
 import { heldMessages, windowParts } from './limits.ts'
 import type { Failed, HeldRun, Ready, RunFrame } from './messages.ts'
 import type { Carrier, Run } from './run.ts'
+import { closeCodes } from './socket.ts'
 import { type Route, Uplink } from './uplink.ts'
 
 /** What a session tells its link. */
@@ -16,8 +17,6 @@ export interface Host {
   ended(error?: LineError): void
 }
 
-const closeCodes = { tooBig: 1009, unauthorized: 4401, takenOver: 4409 } as const
-
 /** The runs of one session of a gateway, over all of its connections (PROTOCOL.md, "Connecting again"). */
 export class Session implements Carrier {
   readonly #host: Host
@@ -29,6 +28,8 @@ export class Session implements Carrier {
   #ackTimer: ReturnType<typeof setTimeout> | undefined
   #heldBytes = 0
   #isDraining = false
+  /** The connection was closed for the size of a message. */
+  #hasTooBig = false
   /** For how long a gateway keeps what nobody reads, in milliseconds; 0 before the first connection. */
   #detachMs = 0
   #seenAt = 0
@@ -93,9 +94,13 @@ export class Session implements Carrier {
 
   /** End it, and stop its runs for this reason. */
   close(reason: unknown): void {
-    for (const run of this.#runs.values()) run.stop(reason)
+    const eventIds = [...this.#runs.keys()]
+    for (const run of this.#runs.values()) {
+      run.carrier = undefined
+      run.stop(reason)
+    }
     this.#runs.clear()
-    this.#stop()
+    this.#finish(eventIds)
   }
 
   consumed(run: Run, size: number): void {
@@ -133,6 +138,7 @@ export class Session implements Carrier {
     this.#detachMs = detachSeconds * 1_000
     const held = new Map(session.runs?.map((run) => [run.eventId, run]))
     if (!session.resumed) this.#breakOff()
+    this.#failTooBig(held)
     for (const run of this.#runs.values()) this.#resume(run, held.get(run.eventId))
     this.#freed()
   }
@@ -172,7 +178,9 @@ export class Session implements Carrier {
   }
 
   #failed(run: Run, { code, message, retryable, retryAfterMs }: Failed['error']): void {
-    if (code === 'draining' && run.create !== undefined) {
+    if (code === 'gap') this.cancel(run) // nobody can read it to its end
+    if (code === 'expired' || code === 'gap') this.#drop(run, incomplete())
+    else if (code === 'draining' && run.create !== undefined) {
       this.#drop(run)
       this.#goaway()
       this.#host.refused(run)
@@ -189,7 +197,7 @@ export class Session implements Carrier {
     this.#owing.clear()
     if (this.#uplink.failures === 0) this.#seenAt = Date.now()
     else if (Date.now() - this.#seenAt > this.#detachMs) this.#breakOff()
-    if (code === closeCodes.tooBig) this.#failUnconfirmed()
+    this.#hasTooBig ||= code === closeCodes.tooBig
     const isLost = this.#isDraining && (this.#runs.size === 0 || this.#uplink.failures >= this.#handshakes)
     if (code === closeCodes.unauthorized)
       this.#end(new LineError('unauthorized', 'The token was revoked, or has expired'))
@@ -199,13 +207,15 @@ export class Session implements Carrier {
     else this.#host.changed()
   }
 
-  /** One of them was larger than something on the way takes, and would be again. */
-  #failUnconfirmed(): void {
-    const error = new LineError(
-      'too_large',
-      'A message was too large for the gateway, or for something before it',
-    )
-    for (const run of this.#runs.values()) if (run.create !== undefined) this.#drop(run, error)
+  /** Of the creates that the gateway has not taken, the largest was too large, and would be again. */
+  #failTooBig(held: ReadonlyMap<string, HeldRun>): void {
+    if (!this.#hasTooBig) return
+    this.#hasTooBig = false
+    const [largest] = [...this.#runs.values()]
+      .filter(({ eventId, create }) => create !== undefined && !held.has(eventId))
+      .sort((one, other) => other.size - one.size)
+    const message = 'The request was too large for the gateway, or for something before it'
+    if (largest) this.#drop(largest, new LineError('too_large', message))
   }
 
   /** What was sent is lost; to send it again would be paid for twice. */
@@ -232,13 +242,13 @@ export class Session implements Carrier {
 
   #end(error?: LineError): void {
     this.#breakOff()
-    this.#stop()
+    this.#finish([])
     this.#host.ended(error)
   }
 
-  #stop(): void {
+  #finish(cancels: readonly string[]): void {
     clearTimeout(this.#ackTimer)
-    this.#uplink.stop()
+    this.#uplink.finish(cancels)
   }
 }
 

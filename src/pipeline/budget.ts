@@ -1,4 +1,6 @@
+import { estimateInput, textOf } from '../observe/estimate.ts'
 import { modelOf } from '../observe/model.ts'
+import type { Pricing } from '../observe/pricing.ts'
 import type { Counters, Settlement } from '../store/counters.ts'
 import type { Account, Dimension, RateSettings, Runtime, SpendRule, Step, Watch } from '../types.ts'
 import { admit, type Limit, scopesOf, windowOf } from './limit.ts'
@@ -16,8 +18,7 @@ export interface BudgetOptions {
   readonly rates: RateSettings
   readonly rules: readonly SpendRule[]
   readonly counters: Counters
-  /** What a step may use up, before it is sent. */
-  readonly estimate: (step: Step) => Account
+  readonly pricing: Pick<Pricing, 'estimateCost'>
   readonly runtime: Pick<Runtime, 'report' | 'defer'>
 }
 
@@ -69,15 +70,13 @@ function settleAtEnd(watch: Watch, settle: (account: Account) => void): Watch {
   }
 }
 
-function chargesOf({ gateway, rates, rules, estimate }: BudgetOptions, { call, step }: Attempt): Charge[] {
+function chargesOf({ gateway, rates, rules, pricing }: BudgetOptions, { call, step }: Attempt): Charge[] {
   const scopes = scopesOf(gateway, rates, call)
-  if (rules.length === 0 && !scopes.some(({ own }) => own.rate_limiting_tokens)) return []
-  const expected = estimate(step)
   const tokens = scopes.flatMap(({ name, key, own }): Charge[] => {
     const window = windowOf(own)
     const limit = own.rate_limiting_tokens
     if (!window || !limit) return []
-    const amount = readTokens(expected) ?? 0
+    const amount = estimateInput(step)
     return [
       { limit: { ...window, name: `${name}-tokens`, key: `tokens ${key}`, limit, amount }, read: readTokens },
     ]
@@ -87,18 +86,18 @@ function chargesOf({ gateway, rates, rules, estimate }: BudgetOptions, { call, s
     if (rule.enabled === false || !parts) return []
     const { id, limit, window, technique } = rule
     const key = `spend ${gateway} ${id} ${JSON.stringify(parts)}`
-    const amount = readCost(expected) ?? 0
+    const amount = pricing.estimateCost(step) ?? 0
     return [{ limit: { name: id, key, limit, windowMs: window * 1_000, technique, amount }, read: readCost }]
   })
   return [...tokens, ...spend]
 }
 
 const readTokens = ({ usage }: Account): number | undefined => usage && usage.inputTokens + usage.outputTokens
-const readCost = ({ cost }: Account): number | undefined => cost?.value
+const readCost = ({ cost }: Account): number | undefined => cost?.value ?? undefined
 
 /** The values by which a rule is split; undefined where it does not bear on a step. */
 function partsOf({ provider, model, metadata }: SpendRule, step: Step): string[] | undefined {
-  const name = model && modelOf(step, typeof step.body === 'string' ? step.body : decode(step.body), null)
+  const name = model && modelOf(step, textOf(step), null)
   const own = step.options.metadata ?? {}
   const dimensions: [Dimension | undefined, string[]][] = [
     [provider, [step.provider]],
@@ -117,6 +116,3 @@ function partsOf({ provider, model, metadata }: SpendRule, step: Step): string[]
   }
   return parts
 }
-
-const decode = (body: Step['body']): string | null =>
-  body instanceof Uint8Array ? new TextDecoder().decode(body) : null

@@ -69,9 +69,10 @@ function ttlOf({ steps }: Call, own: number | null): number | undefined {
 async function keyOf({ gateway, principal, steps }: Call): Promise<string> {
   const { cacheKey } = steps[0].options
   if (cacheKey !== undefined) return sha256(JSON.stringify([gateway, cacheKey]))
-  const parts = steps.map(async ({ provider, method, url, headers, body, translation }) => {
+  const parts = steps.map(async ({ provider, method, url, headers, body, options, translation }) => {
     const kept = [...headers].filter(([name]) => !passing.test(name))
-    return [provider, method, url.href, kept, await textOf(body), translation?.name]
+    const asked = [provider, method, url.href, options.byokAlias, kept, await textOf(body)]
+    return [...asked, translation?.name]
   })
   return sha256(JSON.stringify([gateway, principal.credential, await Promise.all(parts)]))
 }

@@ -33,7 +33,8 @@ export function createSend(providers: Providers, runtime: Runtime): Send {
   async function call(step: Step, signal: AbortSignal): Promise<Response> {
     const provider = providers.get(step.provider)
     if (!provider) throw new GatewayError('invalid_provider')
-    const { headers, body } = await provider.authorize(step, runtime.fetch, signal)
+    const asked = { ...step, alias: step.options.byokAlias }
+    const { headers, body } = await provider.authorize(asked, runtime.fetch, signal)
     headers.set('accept-encoding', acceptEncoding)
     const init: RequestInit & { duplex?: 'half' } = {
       method: step.method,

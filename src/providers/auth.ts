@@ -35,13 +35,13 @@ export function createAuthorize(auth: Auth, key: string | undefined): Authorize 
   }
 }
 
-/** Places that a credential knows of, for paths that need them: a region, a project. */
-export type Places = (headers: Headers) => Readonly<Record<string, string | undefined>>
+/** A region, a project: what paths need and a credential knows. */
+export type Places = Readonly<Record<string, string | undefined>>
 
-/** What the stored key of a provider, or the one that a client sent, says of places. */
-export function createPlaces(auth: Auth, key: string | undefined): Places {
-  if (auth.kind === 'google') return googlePlaces(key)
-  return auth.kind === 'sigv4' ? sigv4Places(key) : () => ({})
+/** What a stored key, or the one that a client sent, says of places. */
+export function placesOf(auth: Auth, headers: Headers, key: string | undefined): Places {
+  if (auth.kind === 'google') return googlePlaces(headers, key)
+  return auth.kind === 'sigv4' ? sigv4Places(key) : {}
 }
 
 /** Put a client's key where this provider looks for it. */

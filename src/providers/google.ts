@@ -57,13 +57,12 @@ export function googleAuth(own: readonly string[], key: string | undefined): Aut
 
 /** Project and region of a service account, sent or stored; without a region, the global endpoint. */
 export function googlePlaces(
+  headers: Headers,
   key: string | undefined,
-): (headers: Headers) => { project?: string; region: string } {
-  const file = readJsonKey(key, serviceAccount)
-  return (headers) => {
-    const { project_id: project, region = 'global' } = readFile(headers.get('authorization')) ?? file ?? {}
-    return { region, ...(project !== undefined && { project }) }
-  }
+): { project?: string; region: string } {
+  const file = readFile(headers.get('authorization')) ?? readJsonKey(key, serviceAccount)
+  const { project_id: project, region = 'global' } = file ?? {}
+  return { region, ...(project !== undefined && { project }) }
 }
 
 /** Environments often hold a key file whose line breaks are escaped twice. */

@@ -7,6 +7,10 @@ export interface Outgoing {
   readonly url: URL
   readonly headers: Headers
   readonly body: Step['body']
+  /** Of the stored key to take. */
+  readonly alias?: string | undefined
+  /** Taken in place of the provider's own. */
+  readonly key?: string
 }
 
 /** What to send. The body is another one only where a stream had to be held to be signed. */

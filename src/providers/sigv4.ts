@@ -63,9 +63,8 @@ export function sigv4Auth(
 const regionDefault = 'us-east-1'
 
 /** The stored key's region. */
-export function sigv4Places(key: string | undefined): () => { region: string } {
-  const region = readJsonKey(key, accessKey)?.region ?? regionDefault
-  return () => ({ region })
+export function sigv4Places(key: string | undefined): { region: string } {
+  return { region: readJsonKey(key, accessKey)?.region ?? regionDefault }
 }
 
 /** Bedrock's Anthropic surface takes an API key as Anthropic does (contract 1.2, mantle). */

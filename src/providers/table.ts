@@ -46,6 +46,10 @@ export interface ProviderRow {
   readonly paths?: readonly PathRule[]
   /** The variable in which this provider's own SDKs look for its key. */
   readonly env?: string
+  /** It tells the usage of a stream of chat only when asked, by `stream_options.include_usage`, and takes that. */
+  readonly stream_usage?: true
+  /** Its book in the price list; default: its slug. */
+  readonly prices?: string
   /** A header that may name the whole target, and the domains it may be in. */
   readonly target?: { readonly header: string; readonly hosts: readonly string[] }
   /** The wire of its chat; absent where it has none. */
@@ -85,12 +89,14 @@ const grok: ProviderRow = {
   auth: bearerOrKey,
   paths: optional('v1'),
   env: 'XAI_API_KEY',
+  prices: 'x-ai',
   dialect: responder,
 }
 const perplexity: ProviderRow = {
   base_url: 'https://api.perplexity.ai',
   auth: bearer,
   env: 'PERPLEXITY_API_KEY',
+  prices: 'perplexity',
   dialect: follower,
 }
 
@@ -101,6 +107,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     auth: bearer,
     paths: optional('v1'),
     env: 'OPENAI_API_KEY',
+    stream_usage: true,
     dialect: openai,
     variants: [[/^(o\d.*-(pro|deep-research)|gpt-[\d.]+-(pro|codex)|codex|computer-use)/, responses]],
   },
@@ -119,6 +126,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
       { from: '{resource}/{deployment}/{rest}', to: 'deployments/{deployment}/{rest}' },
     ],
     env: 'AZURE_OPENAI_API_KEY',
+    prices: 'azure',
     dialect: openai,
     prefix: '{model:resource}/openai/v1/',
   },
@@ -134,6 +142,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
       },
     ],
     env: 'AWS_BEARER_TOKEN_BEDROCK',
+    prices: 'aws',
     dialect: bedrock,
     prefix: 'bedrock-runtime/{region}/',
   },
@@ -145,6 +154,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
       ...optional('v1'),
     ],
     env: 'BASETEN_API_KEY',
+    stream_usage: true,
     dialect: follower,
   },
   cartesia: { base_url: 'https://api.cartesia.ai', auth: key('x-api-key'), env: 'CARTESIA_API_KEY' },
@@ -153,6 +163,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     auth: bearer,
     paths: optional('v1'),
     env: 'CEREBRAS_API_KEY',
+    stream_usage: true,
     dialect: follower,
   },
   cohere: { base_url: 'https://api.cohere.com', auth: bearer, env: 'CO_API_KEY', dialect: cohere },
@@ -166,6 +177,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     auth: bearerOrKey,
     paths: optional('v1'),
     env: 'DEEPSEEK_API_KEY',
+    stream_usage: true,
     dialect: reasoner,
   },
   elevenlabs: { base_url: 'https://api.elevenlabs.io', auth: key('xi-api-key'), env: 'ELEVENLABS_API_KEY' },
@@ -180,12 +192,15 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     auth: bearer,
     paths: optional('inference/v1', 'v1'),
     env: 'FIREWORKS_API_KEY',
+    stream_usage: true,
     dialect: reasoner,
   },
   'google-ai-studio': {
     base_url: 'https://generativelanguage.googleapis.com',
     auth: key('x-goog-api-key'),
     env: 'GEMINI_API_KEY',
+    stream_usage: true,
+    prices: 'google',
     dialect: aiStudio,
     prefix: 'v1beta/',
   },
@@ -199,6 +214,8 @@ export const table: Readonly<Record<string, ProviderRow>> = {
       vertex('{region}', 'https://{region}-aiplatform.googleapis.com'),
     ],
     env: 'GOOGLE_APPLICATION_CREDENTIALS_JSON',
+    stream_usage: true,
+    prices: 'google',
     dialect: gemini,
     prefix: 'v1/projects/{project}/locations/{region}/',
   },
@@ -209,6 +226,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     auth: bearer,
     paths: optional('openai/v1', 'v1'),
     env: 'GROQ_API_KEY',
+    stream_usage: true,
     dialect: follower,
   },
   huggingface: { base_url: 'https://api-inference.huggingface.co/models', auth: bearer, env: 'HF_TOKEN' },
@@ -225,9 +243,17 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     auth: bearer,
     paths: optional('v1'),
     env: 'NEBIUS_API_KEY',
+    stream_usage: true,
+    prices: 'huggingface_nebius',
     dialect: follower,
   },
-  ollama: { base_url: 'http://127.0.0.1:11434/v1', auth: bearer, paths: optional('v1'), dialect: follower },
+  ollama: {
+    base_url: 'http://127.0.0.1:11434/v1',
+    auth: bearer,
+    paths: optional('v1'),
+    stream_usage: true,
+    dialect: follower,
+  },
   openrouter: {
     base_url: 'https://openrouter.ai/api/v1',
     auth: bearerOrKey,
@@ -254,9 +280,16 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     auth: bearer,
     paths: optional('v1'),
     env: 'TOGETHER_API_KEY',
+    stream_usage: true,
     dialect: follower,
   },
-  vllm: { base_url: 'http://127.0.0.1:8000/v1', auth: bearer, paths: optional('v1'), dialect: reasoner },
+  vllm: {
+    base_url: 'http://127.0.0.1:8000/v1',
+    auth: bearer,
+    paths: optional('v1'),
+    stream_usage: true,
+    dialect: reasoner,
+  },
   'workers-ai': {
     base_url: 'https://api.cloudflare.com/client/v4/accounts/{account_id}/ai',
     auth: bearer,
@@ -265,6 +298,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
       { from: '@hf/{rest}', to: 'run/@hf/{rest}' },
     ],
     env: 'CLOUDFLARE_API_TOKEN',
+    prices: 'cloudflare',
     dialect: workersAi,
   },
 }

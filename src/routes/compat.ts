@@ -1,4 +1,3 @@
-import type { Config } from '../config.ts'
 import { readHeaders } from '../controls.ts'
 import { messages } from '../dialects/anthropic/messages.ts'
 import { chat } from '../dialects/chat.ts'
@@ -16,7 +15,7 @@ import type { Provider } from '../providers/providers.ts'
 import { readBytes } from '../streams.ts'
 import type { Call, Options, Step } from '../types.ts'
 import { takeToken, toPrincipal } from './authenticate.ts'
-import type { ListedModel, Room } from './context.ts'
+import type { Room } from './context.ts'
 import { forwardable } from './headers.ts'
 import type { Target } from './native.ts'
 
@@ -61,7 +60,7 @@ export async function readCompat(
   const { method, signal } = request
   const text = method === 'POST' ? await readBytes(request.body, limits.bodyBytes, signal) : undefined
   const body = text && parseJson(new TextDecoder().decode(text))
-  const steps = toCompatSteps({ path: target.path, method, body, headers, options, requestId }, room)
+  const steps = await toCompatSteps({ path: target.path, method, body, headers, options, requestId }, room)
   const { eventId = requestId, onDisconnect = 'stop' } = options
   return { requestId, eventId, gateway: room.settings.id, principal, steps, onDisconnect, signal }
 }
@@ -70,14 +69,14 @@ export async function readCompat(
  * The steps of a request whose model is `{provider}/{model}` or an alias, which may be a list across vendors.
  * @throws GatewayError not_found, bad_format, invalid_provider, bad_request; in the shape of the API
  */
-export function toCompatSteps(asked: CompatRequest, room: Room): Call['steps'] {
+export async function toCompatSteps(asked: CompatRequest, room: Room): Promise<Call['steps']> {
   const path = asked.path.replace(/^\/?(v1\/)?/, '')
   if (path === 'models' && asked.method === 'GET') return [toModels(asked, room)]
   const api = Object.hasOwn(apis, path) ? apis[path] : undefined
   if (!api) throw new GatewayError('not_found')
   const name = typeof api === 'string' ? api : api.name
   try {
-    return toSteps(asked, api, room)
+    return await toSteps(asked, api, room)
   } catch (error) {
     if (error instanceof Failure)
       throw new GatewayError('bad_request', error.message, { body: toFailureBody(name, error) })
@@ -88,7 +87,7 @@ export function toCompatSteps(asked: CompatRequest, room: Room): Call['steps'] {
   }
 }
 
-function toSteps(asked: CompatRequest, api: Api | 'embeddings', room: Room): Call['steps'] {
+async function toSteps(asked: CompatRequest, api: Api | 'embeddings', room: Room): Promise<Call['steps']> {
   const body = asked.body as Json | null // looked into only where it is an object
   const named = typeof body === 'object' ? body?.model : undefined
   if (!body || typeof named !== 'string') throw new GatewayError('bad_format')
@@ -97,7 +96,7 @@ function toSteps(asked: CompatRequest, api: Api | 'embeddings', room: Room): Cal
   // A client's key is for one vendor, and an alias hides which.
   const isShared = new Set(targets.map((target) => target.split('/')[0])).size > 1
   const making = { asked, api, body, room, isShared, isAlias: alias !== undefined }
-  const [first, ...rest] = targets.map((target) => toStep(target, making))
+  const [first, ...rest] = await Promise.all(targets.map((target) => toStep(target, making)))
   if (!first) throw new GatewayError('bad_format')
   return [first, ...rest]
 }
@@ -111,13 +110,14 @@ interface Making {
   readonly isAlias: boolean
 }
 
-function toStep(target: string, making: Making): Step {
+async function toStep(target: string, making: Making): Promise<Step> {
   const { asked, room, isShared } = making
   const { slug, model: full } = readTarget(target)
   const provider = room.providers.get(slug)
   if (!provider) throw new GatewayError('invalid_provider', `Invalid provider: ${slug.slice(0, 80)}`)
   const headers = takeKey(asked.headers, room, isShared ? undefined : provider)
-  const { prefix, model } = provider.place(full, headers)
+  const { byokAlias: alias } = asked.options
+  const { prefix, model } = await provider.place(full, { headers, alias })
   const notes = new Notes(slug, asked.options.compatLenient ?? false)
   const { path, body, translation, own = {} } = translate(provider, { ...making, model, notes })
   for (const [name, value] of Object.entries(own)) if (!headers.has(name)) headers.set(name, value)
@@ -199,15 +199,6 @@ function toModels({ options, requestId }: CompatRequest, room: Room): Step {
     headers: new Headers(),
     body: null,
     options: { ...options, eventId: options.eventId ?? requestId, collectLog: false },
-    answer: () => Response.json({ object: 'list', data: room.models }),
+    answer: () => Response.json({ object: 'list', data: room.models() }),
   }
-}
-
-/** What a configuration names: aliases, and models of its providers. */
-export function listModels({ aliases, providers }: Config): readonly ListedModel[] {
-  const own = Object.keys(aliases).map((id) => [id, 'gateway'] as const)
-  const named = Object.entries(providers).flatMap(([slug, { models = [] }]) =>
-    models.map((model) => [`${slug}/${model}`, slug] as const),
-  )
-  return [...own, ...named].map(([id, owned_by]) => ({ id, object: 'model', created: 0, owned_by }))
 }

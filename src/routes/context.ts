@@ -15,7 +15,7 @@ export interface ListedModel {
   readonly cost_out?: number
 }
 
-/** One gateway as the routes know it; made once, at start. */
+/** One gateway as the routes know it; another one once its settings change. */
 export interface Room {
   readonly settings: GatewaySettings
   readonly gate: Gate
@@ -24,7 +24,7 @@ export interface Room {
   /** Names of models of the operator's own, and what they stand for. */
   readonly aliases: ReadonlyMap<string, readonly string[]>
   /** What `compat/models` lists. */
-  readonly models: readonly ListedModel[]
+  readonly models: () => readonly ListedModel[]
   /** The gateway's own defaults of a step's settings. */
   readonly defaults: Options
 }

@@ -23,6 +23,8 @@ export interface SessionStart {
   /** The session's, which may be there already. */
   readonly id: string
   readonly wire: Wire
+  /** Of the connection, where the client counts them (PROTOCOL.md, "Connecting again"). */
+  readonly attempt?: number
   /** The socket was open all along, and only the memory around it is new. */
   readonly isAwake?: boolean
 }
@@ -59,33 +61,51 @@ export async function grantUpgrade(
   const { eventId: _, ...options } = readHeaders(headers)
   const owner = { gateway: room.settings.id, credential: token?.digest ?? null }
   const wire = offer.selected === 'trunkline.v1' ? 'trunkline.v1' : 'base'
+  const asked = wire === 'trunkline.v1' ? findSession(request, owner, home) : undefined
   return {
     ...(offer.selected !== undefined && { protocol: offer.selected }),
     headers: { [responseHeaders.requestId]: requestId },
     session: {
       ...owner,
       defaults: settingsOf(headers, options),
-      id: (wire === 'trunkline.v1' && findSession(request, owner, home)) || home.newSessionId(),
+      id: home.newSessionId(),
       wire,
+      ...asked,
     },
   }
 }
 
-/** The session a client wants to take up again, if it is held and his. */
-function findSession(request: Request, owner: Owner, home: Home): string | undefined {
-  const id = new URL(request.url).searchParams.get('session')
+/**
+ * The session a client wants to take up again, if it is held and his.
+ * @throws GatewayError bad_request; conflict for a connection that a later one has replaced
+ */
+function findSession(
+  request: Request,
+  owner: Owner,
+  home: Home,
+): Pick<SessionStart, 'id' | 'attempt'> | undefined {
+  const { searchParams } = new URL(request.url)
+  const [id, count] = [searchParams.get('session'), searchParams.get('attempt')]
+  if (count !== null && !/^\d{1,15}$/.test(count))
+    throw new GatewayError('bad_request', 'attempt: a whole number')
   const held = id === null ? undefined : home.sessions.get(id)
-  return id !== null && held && isSame(held.owner, owner) ? id : undefined
+  if (id === null || !held || !isSame(held.owner, owner)) return undefined
+  if (count === null) return { id }
+  if (Number(count) < held.attempt) throw new GatewayError('conflict', 'A later connection has this session')
+  return { id, attempt: Number(count) }
 }
 
+/** Finds the gateway of a session, as it is by then. @throws GatewayError unknown_gateway */
+export type FindRoom = () => Promise<Room>
+
 /** Serve a socket whose upgrade was granted. Settings were checked then; the token is checked for each request. */
-export function serveSocket(socket: Socket, start: SessionStart, room: Room, home: Home): Session {
-  return openSession(socket, toInit(start), home, hostOf(start, room, home))
+export function serveSocket(socket: Socket, start: SessionStart, find: FindRoom, home: Home): Session {
+  return openSession(socket, toInit(start), home, hostOf(start, find, home))
 }
 
 /** Hold a session whose socket is gone, and whose runs may be. */
-export function keepSession(start: SessionStart, room: Room, home: Home): void {
-  holdSession(toInit(start), home, hostOf(start, room, home))
+export function keepSession(start: SessionStart, find: FindRoom, home: Home): void {
+  holdSession(toInit(start), home, hostOf(start, find, home))
 }
 
 const toInit = ({ gateway, credential, ...init }: SessionStart): SessionInit => ({
@@ -93,18 +113,23 @@ const toInit = ({ gateway, credential, ...init }: SessionStart): SessionInit => 
   owner: { gateway, credential },
 })
 
-function hostOf({ gateway, credential }: SessionStart, room: Room, home: Home): Host {
-  const findToken = async () => (credential === null ? undefined : room.gate.tokens.get(credential))
+function hostOf({ gateway, credential }: SessionStart, find: FindRoom, home: Home): Host {
+  const tokenIn = async ({ gate }: Room) => (credential === null ? undefined : gate.tokens.get(credential))
   return {
     async start({ request, eventId, runId, wire, defaults }, signal) {
+      const room = await find()
       const options = readDefaults(defaults)
-      const asker = { requestId: newId(), eventId, token: await findToken(), options, wire, signal }
+      const asker = { requestId: newId(), eventId, token: await tokenIn(room), options, wire, signal }
       const asked = await toUniversalCall(request, asker, room)
       const call = { ...asked, ...(runId !== undefined && { runId }), ...home.sharing }
       return toReply(call, await room.run(call))
     },
     checkDefaults: (changed) => void readDefaults(changed),
-    isWelcome: async () => !room.gate.required || (await findToken())?.opens(gateway) === true,
+    async isWelcome() {
+      const room = await find().catch(() => undefined) // the gateway is gone
+      if (!room) return false
+      return !room.gate.required || (await tokenIn(room))?.opens(gateway) === true
+    },
   }
 }
 

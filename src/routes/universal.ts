@@ -107,7 +107,7 @@ async function toSteps(
     const { requestId } = asker
     const body = rest.query ?? toParsed(toBody(rest))
     const asked = { path: endpoint, method, body, headers: given, options, requestId }
-    return { steps: toCompatSteps(asked, room), token }
+    return { steps: await toCompatSteps(asked, room), token }
   }
   const mark = endpoint.indexOf('?')
   const path = mark < 0 ? endpoint : endpoint.slice(0, mark)

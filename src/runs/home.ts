@@ -11,6 +11,8 @@ import { isSame, type Owner } from './terms.ts'
 /** Something a home holds until it is due. */
 export interface Held {
   readonly owner: Owner
+  /** Number of its latest connection. */
+  readonly attempt: number
   /** Milliseconds since the epoch; undefined while it is in use. */
   dueAt(): number | undefined
   /** It is due. */

@@ -22,7 +22,7 @@ export interface Host {
   start(asked: Asked, signal: AbortSignal): Promise<Reply>
   /** @throws GatewayError bad_request for settings that do not exist */
   checkDefaults(defaults: Defaults): void
-  /** Whether the session's token still opens the gateway. */
+  /** Whether the session's token still opens the gateway. Never rejects. */
   isWelcome(): Promise<boolean>
 }
 
@@ -32,6 +32,8 @@ export interface SessionInit {
   readonly owner: Owner
   readonly wire: Wire
   readonly defaults: Defaults
+  /** Of its connection, where its client counts them. */
+  readonly attempt?: number
   /** Its socket was open all along, and only the memory around it is new. */
   readonly isAwake?: boolean
 }

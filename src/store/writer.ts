@@ -11,6 +11,8 @@ const waitingRows = 10_000
 const waitingBytes = 64 << 20
 /** Between two tries to reach a store. */
 const retryMs = 2_000
+/** A batch that was begun this long ago belonged to a request that was cut off, and is written anew. */
+const abandonedMs = 10_000
 /** Rows of a gateway written between two looks at its retention. */
 const trimRows = 1_000
 
@@ -19,6 +21,8 @@ export interface Health {
   readonly status: 'ok' | 'degraded'
   /** Entries that were lost since the start. */
   readonly lost: number
+  /** Entries that are not written yet. */
+  readonly waiting: number
 }
 
 /** What a gateway's logs are kept for. */
@@ -65,7 +69,10 @@ class Writer {
   readonly #options: WriterOptions
   /** Taken out before they are written: work of one request may not wait for that of another, which may be cut off. */
   readonly #waiting: LogEntry[] = []
-  readonly #writing = new Set<Promise<boolean>>()
+  readonly #writing = new Map<
+    Promise<boolean>,
+    { readonly batch: readonly LogEntry[]; readonly since: number }
+  >()
   /** Rows written since a gateway's retention was looked at. */
   readonly #untrimmed = new Map<string, number>()
   /** Gateways that take no more. */
@@ -94,29 +101,39 @@ class Writer {
   }
 
   health(): Health {
-    return { status: this.#isDegraded || this.#lost > 0 ? 'degraded' : 'ok', lost: this.#lost }
+    const waiting = this.#waiting.length + this.#writing.size
+    return { status: this.#isDegraded || this.#lost > 0 ? 'degraded' : 'ok', lost: this.#lost, waiting }
   }
 
   /** Write what waits, and wait for what is being written. */
   async settle(): Promise<void> {
     await this.#flush()
-    await Promise.all(this.#writing)
+    await Promise.all(this.#writing.keys())
   }
 
   async #flush(): Promise<void> {
+    this.#reclaim()
     let isWritten = true
     while (this.#waiting.length > 0 && isWritten) {
-      const one = this.#writeBatch()
-      this.#writing.add(one)
+      const batch = this.#waiting.splice(0, batchRows)
+      const one = this.#write(batch)
+      this.#writing.set(one, { batch, since: Date.now() })
       isWritten = await one
       this.#writing.delete(one)
     }
     if (!isWritten) this.#later(retryMs)
   }
 
-  async #writeBatch(): Promise<boolean> {
+  #reclaim(): void {
+    for (const [one, { batch, since }] of this.#writing) {
+      if (Date.now() - since < abandonedMs) continue
+      this.#writing.delete(one)
+      this.#waiting.unshift(...batch)
+    }
+  }
+
+  async #write(batch: readonly LogEntry[]): Promise<boolean> {
     const { logs, report } = this.#options
-    const batch = this.#waiting.splice(0, batchRows)
     try {
       await logs.append(batch)
     } catch (error) {

@@ -11,9 +11,11 @@ import { httpSuite } from './http.ts'
 import { limitsSuite } from './limits.ts'
 import { lineSuite } from './line.ts'
 import { propertySuite } from './property.ts'
+import { readersSuite } from './readers.ts'
 import { runsSuite } from './runs.ts'
 import { socketSuite } from './socket.ts'
 import { universalSuite } from './universal.ts'
+import { usageSuite } from './usage.ts'
 
 /** Everything the gateway promises, on one runtime. */
 export function gatewaySuites(target: Target | undefined, runtime: RuntimeName): void {
@@ -27,7 +29,9 @@ export function gatewaySuites(target: Target | undefined, runtime: RuntimeName):
     describe('cancel', () => cancelSuite(target))
     describe('cache', () => cacheSuite(target))
     describe('limits', () => limitsSuite(target))
+    describe('usage', () => usageSuite(target))
     describe('runs', () => runsSuite(target))
+    describe('readers', () => readersSuite(target))
     describe('fairness', () => fairnessSuite(target))
     describe('whatever happens', () => propertySuite(target))
     describe('line', () => lineSuite(target))

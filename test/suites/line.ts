@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { connect, type Line } from '../../src/client/index.ts'
 import { at, chat, ended, ledger, newKey, now, post, seen, upstream } from '../client.ts'
@@ -6,6 +7,7 @@ import { flows } from '../flows/flows.ts'
 import { startGateway } from '../launch.ts'
 import { startProxy } from '../proxy.ts'
 import type { Target } from '../target.ts'
+import { until, watch } from '../unit/line-kit.ts'
 import type { Control } from '../upstream/control.ts'
 
 const cancelMs = 100
@@ -29,6 +31,8 @@ const truth = async (target: Target, control: Control, text: string): Promise<st
 export function lineSuite(target: Target): void {
   describe('SDKs through line.fetch', () => sdkSuite(target))
   fetchSuite(target)
+  delaySuite(target)
+  closeSuite(target)
   cutSuite(target)
   killSuite(target)
 }
@@ -150,6 +154,49 @@ function cutSuite(target: Target): void {
         true,
       )
     }
+  })
+}
+
+/** A line that ends takes its runs along, whatever its connection is like. */
+function closeSuite(target: Target): void {
+  test.each(['cut', 'freeze'] as const)(
+    'closing a line stops the provider, over a connection that was %s',
+    async (how) => {
+      const proxy = await startProxy(portOf(target.url))
+      const limits = { handshakeMs: 500, backoffMs: 5_000 }
+      const line = await connect(`ws://127.0.0.1:${proxy.port}/v1/default/default`, { limits })
+      const key = newKey()
+      await ask(line, { key, interval: 20, events: 1_000 }, 'x')
+      proxy[how]()
+      if (how === 'cut') await until(() => line.state === 'reconnecting')
+      line.close()
+      expect(await ended(target, key)).toMatchObject({ how: 'client_closed' })
+      await proxy.close()
+    },
+  )
+}
+
+/** Whatever is between a client and its gateway. */
+function delaySuite(target: Target): void {
+  test('a connection that was given up, and arrives after the next one, takes nothing over', async () => {
+    const proxy = await startProxy(portOf(target.url))
+    const limits = { handshakeMs: 300, backoffMs: 20 }
+    const line = await connect(`ws://127.0.0.1:${proxy.port}/v1/default/default`, { limits })
+    const control = { interval: 20, events: 100 }
+    const read = ask(line, control, 'x').then((response) => response.text())
+    const states = watch(line)
+    await sleep(200)
+    proxy.set({ delayMs: 900 })
+    proxy.cut()
+    await until(() => proxy.total === 2, 'the connection that is late')
+    await sleep(50)
+    proxy.set({ delayMs: 0 })
+    await until(() => line.state === 'open', 'the connection after it')
+    expect(await read).toBe(await truth(target, { events: 100 }, 'x'))
+    expect(states).toEqual(['reconnecting', 'open'])
+    expect((await ask(line, {}, 'y')).status).toBe(200)
+    line.close()
+    await proxy.close()
   })
 }
 

@@ -188,6 +188,7 @@ describe('closing', () => {
     await until(() => kit.gateway.of('universal.cancel').length === 1, 'the cancel')
     expect(states).toEqual(['closed'])
     await until(() => kit.proxy.open === 0, 'the end of the connection')
+    expect(kit.gateway.handshakes).toHaveLength(1)
   })
 
   test.each([

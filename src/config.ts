@@ -35,6 +35,8 @@ export interface GatewaySettings extends RateSettings {
   cors_origins: string[]
   /** Record requests that do not say (`cf-aig-collect-log`). Default: true. */
   collect_logs?: boolean | undefined
+  /** Default of `cf-aig-compat-lenient`. Default: false. */
+  compat_lenient?: boolean | undefined
   /**
    * Ask for the usage of streams whose client does not, where the provider takes that, and keep the event that tells it
    * from the client. Default: true.
@@ -81,6 +83,10 @@ export interface ProviderSettings {
   headers?: Record<string, string> | undefined
   /** Fills `{account_id}` in the base URL of `workers-ai`. */
   account_id?: string | undefined
+  /** The wire of its chat, by the name of a dialect. Default: the row's; of a new row `openai`. */
+  dialect?: string | undefined
+  /** Models that `compat/models` lists. */
+  models?: string[] | undefined
   /** Whether it takes `stream_options.include_usage`. Default: the row's; of a new row false. */
   stream_usage?: boolean | undefined
   /** What its models cost, before the price list; the rule that names most of a model's letters counts. */
@@ -99,6 +105,8 @@ export interface Config {
   declaresGateways: boolean
   tokens: TokenSettings[]
   providers: Record<string, ProviderSettings>
+  /** Names of models of one's own: each a list of `{provider}/{model}`, tried in order. */
+  aliases: Record<string, string[]>
   /** Limits of sessions and runs. */
   limits: SessionLimits
 }
@@ -168,6 +176,7 @@ export const gatewaySettings: z.ZodMiniType<GatewaySettings> = z.strictObject({
   retry_backoff: z.nullish(z.enum(['constant', 'linear', 'exponential'])),
   cors_origins: z._default(z.array(z.string()), []),
   collect_logs: z.optional(z.boolean()),
+  compat_lenient: z.optional(z.boolean()),
   stream_usage: z.optional(z.boolean()),
   log_management: z.nullish(z.int().check(z.minimum(1_000), z.maximum(10_000_000))),
   log_management_strategy: z.nullish(z.enum(['STOP_INSERTING', 'DELETE_OLDEST'])),
@@ -193,6 +202,8 @@ const providerSettings = z.strictObject({
   auth_scheme: z.optional(z.string()),
   headers: z.optional(z.record(z.string(), z.string())),
   account_id: z.optional(z.string()),
+  dialect: z.optional(z.string()),
+  models: z.optional(z.array(z.string())),
   stream_usage: z.optional(z.boolean()),
   prices: z.optional(z.array(priceSettings)),
 })
@@ -218,6 +229,13 @@ const configSchema = z.strictObject({
   gateways: z.optional(z.array(gatewaySettings).check(z.minLength(1))),
   tokens: z._default(z.array(tokenSettings), []),
   providers: z._default(z.record(slug, providerSettings), {}),
+  aliases: z._default(
+    z.record(
+      z.string().check(z.minLength(1)),
+      z.array(z.string().check(z.regex(/^[^/]+\/./, 'provider/model'))).check(z.minLength(1)),
+    ),
+    {},
+  ),
   limits: z._default(sessionLimits, sessionDefaults),
 })
 

@@ -62,6 +62,7 @@ const controls = {
   onDisconnect: ['cf-aig-on-disconnect', z.enum(['stop', 'detach'])],
   collectLog: ['cf-aig-collect-log', flag],
   collectLogPayload: ['cf-aig-collect-log-payload', flag],
+  compatLenient: ['cf-aig-compat-lenient', flag],
   skipCache: ['cf-aig-skip-cache', flag],
   cacheTtl: ['cf-aig-cache-ttl', z.union([count(0, 0), count(60, 2_678_400)], '0, or 60 to 2678400')],
   cacheKey: ['cf-aig-cache-key', z.string().check(z.minLength(1), z.maxLength(512))],

@@ -20,6 +20,8 @@ const serviceAccount = z.object({
   client_email: z.string().check(z.minLength(1)),
   private_key: z.string().check(z.minLength(1)),
   token_uri: z.optional(z.string()),
+  project_id: z.optional(z.string()),
+  region: z.optional(z.string()),
 })
 
 interface Account {
@@ -53,6 +55,16 @@ export function googleAuth(own: readonly string[], key: string | undefined): Aut
   }
 }
 
+/** Project and region of a service account, sent or stored; without a region, the global endpoint. */
+export function googlePlaces(
+  headers: Headers,
+  key: string | undefined,
+): { project?: string; region: string } {
+  const file = readFile(headers.get('authorization')) ?? readJsonKey(key, serviceAccount)
+  const { project_id: project, region = 'global' } = file ?? {}
+  return { region, ...(project !== undefined && { project }) }
+}
+
 /** Environments often hold a key file whose line breaks are escaped twice. */
 function toAccount(file: z.infer<typeof serviceAccount>, token_uri: string, blame: ErrorCode): Account {
   const { client_email, private_key } = file
@@ -61,10 +73,13 @@ function toAccount(file: z.infer<typeof serviceAccount>, token_uri: string, blam
 
 /** The service account in a client's bearer. It is exchanged with Google only, whatever host it names. */
 function readSent(authorization: string | null): Account | undefined {
+  const file = readFile(authorization)
+  return file && toAccount(file, googleTokenUri, 'bad_request')
+}
+
+function readFile(authorization: string | null): z.infer<typeof serviceAccount> | undefined {
   const text = /^Bearer\s+([\w+/-]+=*)$/i.exec(authorization ?? '')?.[1]
-  if (text === undefined) return undefined
-  const parsed = serviceAccount.safeParse(parseJson(fromBase64(text)))
-  return parsed.success ? toAccount(parsed.data, googleTokenUri, 'bad_request') : undefined
+  return text === undefined ? undefined : serviceAccount.safeParse(parseJson(fromBase64(text))).data
 }
 
 function fromBase64(text: string): string {

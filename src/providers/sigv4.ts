@@ -59,6 +59,14 @@ export function sigv4Auth(
   }
 }
 
+/** Where a client that names no region is served (contract 1.3). */
+const regionDefault = 'us-east-1'
+
+/** The stored key's region. */
+export function sigv4Places(key: string | undefined): { region: string } {
+  return { region: readJsonKey(key, accessKey)?.region ?? regionDefault }
+}
+
 /** Bedrock's Anthropic surface takes an API key as Anthropic does (contract 1.2, mantle). */
 function asNative(request: Outgoing): Outgoing {
   const { headers, url } = request

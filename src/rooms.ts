@@ -13,8 +13,8 @@ import { createPipeline } from './pipeline/index.ts'
 import { createSend } from './pipeline/send.ts'
 import { type KeySource, withKeys } from './providers/keyed.ts'
 import { assertCustom, createProviders, type LiveProviders } from './providers/providers.ts'
-import type { Room } from './routes/context.ts'
-import { listModels } from './routes/models.ts'
+import type { ProviderTable } from './providers/row.ts'
+import type { Compat, Room } from './routes/context.ts'
 import { createTokens, type LiveTokens } from './routes/tokens.ts'
 import type { Cache } from './store/cache.ts'
 import type { ConfigStore, Stored, StoredProvider } from './store/config.ts'
@@ -32,6 +32,8 @@ export interface Base {
   readonly env?: Env
   readonly pricing?: CreatePricing
   readonly assemble?: Assemble
+  readonly compat?: Compat
+  readonly providers?: ProviderTable
   readonly writer: LogWriter | undefined
   readonly counters: Counters
   readonly cache: Cache
@@ -61,13 +63,14 @@ const unpriced: Pricing = {
 /** Make the rooms of the configuration; those of the store come with the first request. */
 export function createRooms(base: Base): Rooms {
   const { config, runtime, env = {}, assemble, writer, counters, cache } = base
-  const providers = createProviders(config.providers, env)
+  const providers = createProviders(config.providers, env, base.providers)
   const tokens = createTokens(config.tokens)
   const vault = createVault(env)
   const takesUsage = (slug: string) => providers.get(slug)?.takesUsage ?? false
   const pricing = base.pricing?.(providers.get) ?? unpriced
   const aliases = new Map(Object.entries(config.aliases))
-  const models = listModels(config, providers, pricing)
+  const { compat } = base
+  const models = compat?.listModels(config, providers, pricing) ?? (() => [])
 
   let keyrings: ReadonlyMap<string, Keyring> = new Map()
   /** A provider's key in the configuration comes before one that is stored for whoever names none. */
@@ -100,7 +103,7 @@ export function createRooms(base: Base): Rooms {
     }
     const send = createSend(own, runtime)
     const run = createPipeline({ settings, send, pricing, takesUsage, cache, counters, recording, runtime })
-    return { settings, gate, providers: own, run, defaults: toDefaults(settings), aliases, models }
+    return { settings, gate, providers: own, run, defaults: toDefaults(settings), compat, aliases, models }
   }
 
   const configured = new Map(config.gateways.map((settings) => [settings.id, toRoom(settings)]))

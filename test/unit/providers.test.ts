@@ -2,14 +2,14 @@ import { describe, expect, test } from 'vitest'
 import type { ProviderSettings } from '../../src/config.ts'
 import { GatewayError } from '../../src/errors.ts'
 import { createProviders } from '../../src/providers/providers.ts'
-import { table } from '../../src/providers/table.ts'
+import { providers as rows, table } from '../../src/providers/table.ts'
 
 const settings = { 'workers-ai': { account_id: 'acc' }, mine: { base_url: 'http://10.0.0.1:9/llm/' } }
-const providers = createProviders(settings, {})
+const providers = createProviders(settings, {}, rows)
 
 /** The upstream URL of a path with a query, as routes ask for it. */
 function resolve(slug: string, endpoint: string, own: Record<string, ProviderSettings> = settings): string {
-  const made = own === settings ? providers : createProviders(own, {})
+  const made = own === settings ? providers : createProviders(own, {}, rows)
   const mark = endpoint.indexOf('?')
   const path = mark < 0 ? endpoint : endpoint.slice(0, mark)
   return made.get(slug)!.resolve(path, mark < 0 ? '' : endpoint.slice(mark), new Headers()).href
@@ -183,7 +183,7 @@ describe('looking up a provider', () => {
   test.each([{}, { base_url: 'http://h/?x=1' }, { base_url: 'http://user:pw-secret@h' }])(
     'a new row with %j is refused at the start',
     (row) => {
-      expect(() => createProviders({ fresh: row }, {})).toThrow(/^providers\.fresh: (?!.*secret)/)
+      expect(() => createProviders({ fresh: row }, {}, rows)).toThrow(/^providers\.fresh: (?!.*secret)/)
     },
   )
 })
@@ -305,7 +305,7 @@ describe('a path', () => {
 
 describe('x-fal-target-url', () => {
   const ask = (target: string, own: Record<string, ProviderSettings> = {}): string =>
-    createProviders(own, {})
+    createProviders(own, {}, rows)
       .get('fal')!
       .resolve('', '', new Headers({ 'x-fal-target-url': target })).href
 

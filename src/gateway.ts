@@ -3,7 +3,7 @@ import { Hono } from 'hono/tiny'
 import type { Config, Env } from './config.ts'
 import { GatewayError, toGatewayError } from './errors.ts'
 import { newId } from './ids.ts'
-import type { CreateManagement } from './manage/route.ts'
+import type { CreateManagement } from './manage/desk.ts'
 import type { PriceList } from './observe/prices.ts'
 import { createRooms, toRetention } from './rooms.ts'
 import { answerCall, createAnswer, type Respond } from './routes/answer.ts'
@@ -19,9 +19,9 @@ import { Home, type HomeOptions } from './runs/home.ts'
 import type { Session } from './session/host.ts'
 import { LiveSession } from './session/server.ts'
 import { type Cache, createMemoryCache } from './store/cache.ts'
-import type { ConfigStore } from './store/config.ts'
 import { type Counters, createMemoryCounters } from './store/counters.ts'
 import type { Logs } from './store/logs.ts'
+import type { Settings } from './store/settings.ts'
 import { createLogWriter } from './store/writer.ts'
 import type { Runtime, Socket } from './types.ts'
 
@@ -63,8 +63,8 @@ export interface Given {
   readonly counters?: Counters
   /** Where answers are kept; default: the process's memory alone. */
   readonly cache?: Cache
-  /** Where what changes while running is kept; absent: only the configuration counts. */
-  readonly settings?: ConfigStore
+  /** What changes while running; absent: only the configuration counts. */
+  readonly settings?: Settings
   /** Serves the management API (`trunkline/manage`); absent: there is none. */
   readonly manage?: CreateManagement
   /** Whether one request may wait for another where there is no home of a session; default true. */

@@ -620,6 +620,8 @@ function keyTests(target: Target): void {
   test('a stored key is taken where a call brings none; an alias chooses among several', async () => {
     const gateway = await makeGateway(manage)
     expect((await keyOf(gateway)).sent).toBeUndefined()
+    expect((await keyOf(gateway, { 'cf-aig-byok-alias': 'default' })).sent).toBeUndefined()
+    expect((await keyOf(gateway, { 'cf-aig-byok-alias': 'nobody' })).status).toBe(400)
     const [first, second, third] = ['sk-first-0123456789ab', 'sk-second-0123456789a', 'sk-third-0123456789ab']
     await store(gateway, { alias: 'default', secret: first })
     await store(gateway, { alias: 'team-b', secret: second })

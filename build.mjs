@@ -27,6 +27,8 @@ await build({
   entryPoints: [
     'src/index.ts',
     { in: 'src/manage/app.ts', out: 'manage' },
+    { in: 'adapters/prices.ts', out: 'pricing' },
+    { in: 'src/observe/assemble/assemble.ts', out: 'assemble' },
     'adapters/node.ts',
     'adapters/bun.ts',
     'adapters/deno.ts',

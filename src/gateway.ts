@@ -4,9 +4,11 @@ import type { Config, Env } from './config.ts'
 import { GatewayError, toGatewayError } from './errors.ts'
 import { newId } from './ids.ts'
 import type { CreateManagement } from './manage/desk.ts'
-import type { PriceList } from './observe/prices.ts'
+import type { Assemble } from './observe/assemble/assemble.ts'
+import type { CreatePricing } from './observe/pricing.ts'
 import { createRooms, toRetention } from './rooms.ts'
 import { answerCall, createAnswer, type Respond } from './routes/answer.ts'
+import { compatSlug, readCompat } from './routes/compat.ts'
 import type { Asking, Room } from './routes/context.ts'
 import { readNative } from './routes/native.ts'
 import { toFailure } from './routes/respond.ts'
@@ -69,8 +71,10 @@ export interface Given {
   readonly manage?: CreateManagement
   /** Whether one request may wait for another where there is no home of a session; default true. */
   readonly shares?: boolean
-  /** What models cost; absent: only what the configuration and providers tell. */
-  readonly prices?: PriceList
+  /** Makes one body of a stream's events for its record (`trunkline/assemble`); absent: streams are recorded as they came. */
+  readonly assemble?: Assemble
+  /** Tells what answers cost (`trunkline/pricing`); absent: that is unknown. */
+  readonly pricing?: CreatePricing
 }
 
 /** Make a gateway. Nothing is asked of the network or the disk. */
@@ -118,10 +122,10 @@ export function createGateway(config: Config, runtime: Runtime, given: Given = {
     },
     askRun: answerQuery,
     async drain(home = here) {
-      const sessions = [...home.sessions.values()].filter((held) => held instanceof LiveSession)
-      for (const session of sessions) session.goAway(home.drainMs)
+      const sessions = () => [...home.sessions.values()].filter((held) => held instanceof LiveSession)
+      for (const session of sessions()) session.goAway(home.drainMs)
       await home.drain(home.drainMs)
-      for (const session of sessions) session.close()
+      for (const session of sessions()) session.close()
       await Promise.all([writer?.flush(), counters.flush()])
     },
   }
@@ -149,10 +153,11 @@ function createApp({ find, report, refuse, health, manage }: Parts): Hono<{ Bind
     if (method === 'POST') return readUniversal(asking.request, asking.requestId, asking.room)
     throw new GatewayError(method === 'GET' ? 'upgrade_required' : 'method_not_allowed')
   }, report)
-  const native = answerCall(
-    ({ request, requestId, room }) => readNative(request, targetOf(request.url), requestId, room),
-    report,
-  )
+  const native = answerCall(({ request, requestId, room }) => {
+    const target = targetOf(request.url)
+    const read = target.slug === compatSlug ? readCompat : readNative
+    return read(request, target, requestId, room)
+  }, report)
   const run =
     (respond: (asking: Asking, runId: string) => Promise<Response>, runId: string): Respond =>
     (asking) =>

@@ -1,12 +1,13 @@
 import { type Config, type Env, type GatewaySettings, isAuthenticated } from './config.ts'
 import { GatewayError } from './errors.ts'
-import type { PriceList } from './observe/prices.ts'
-import { createPricing } from './observe/pricing.ts'
+import type { Assemble } from './observe/assemble/assemble.ts'
+import type { CreatePricing, Pricing } from './observe/pricing.ts'
 import { createPipeline } from './pipeline/index.ts'
 import { createSend } from './pipeline/send.ts'
 import { type KeySource, withKeys } from './providers/keyed.ts'
 import { createProviders, type LiveProviders } from './providers/providers.ts'
 import type { Room } from './routes/context.ts'
+import { listModels } from './routes/models.ts'
 import { createTokens, type LiveTokens } from './routes/tokens.ts'
 import type { Cache } from './store/cache.ts'
 import type { Counters } from './store/counters.ts'
@@ -21,7 +22,8 @@ export interface Base {
   readonly config: Config
   readonly runtime: Runtime
   readonly env?: Env
-  readonly prices?: PriceList
+  readonly pricing?: CreatePricing
+  readonly assemble?: Assemble
   readonly writer: LogWriter | undefined
   readonly counters: Counters
   readonly cache: Cache
@@ -39,6 +41,12 @@ export interface Rooms {
   readonly providers: LiveProviders
   /** What is stored; undefined without a store. */
   readonly live: Live | undefined
+}
+
+const unpriced: Pricing = {
+  costOf: () => ({ value: null, currency: 'USD', basis: 'unknown' }),
+  estimateCost: () => undefined,
+  rulesOf: () => [],
 }
 
 /** Make the rooms of the configuration; those of the store come with the first request. */
@@ -109,9 +117,11 @@ function createToRoom(
   base: Base,
   { providers, tokens, keysOf }: Shared,
 ): (settings: GatewaySettings) => Room {
-  const { runtime, prices, writer, counters, cache } = base
+  const { config, runtime, assemble, writer, counters, cache } = base
   const takesUsage = (slug: string) => providers.get(slug)?.takesUsage ?? false
-  const pricing = createPricing(prices, providers.get)
+  const pricing = base.pricing?.(providers.get) ?? unpriced
+  const aliases = new Map(Object.entries(config.aliases))
+  const models = listModels(config, providers, pricing)
   return (settings) => {
     const { id } = settings
     const own = withKeys(providers, keysOf(id))
@@ -129,10 +139,11 @@ function createToRoom(
       isHealthy: () => writer.health().status === 'ok',
       add: writer.add,
       secretsOf: (slug: string) => own.get(slug)?.secrets ?? [],
+      assemble,
     }
     const send = createSend(own, runtime)
     const run = createPipeline({ settings, send, pricing, takesUsage, cache, counters, recording, runtime })
-    return { settings, gate, providers: own, run, defaults: toDefaults(settings) }
+    return { settings, gate, providers: own, run, defaults: toDefaults(settings), aliases, models }
   }
 }
 
@@ -142,6 +153,7 @@ function toDefaults(settings: GatewaySettings): Options {
     ...(maxAttempts && { maxAttempts }),
     ...(retryDelay != null && { retryDelay }),
     ...(backoff && { backoff }),
+    ...(settings.compat_lenient && { compatLenient: true }),
   }
 }
 

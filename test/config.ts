@@ -6,6 +6,8 @@ export const tokens = { all: 'tk-all-4f1d9c', locked: 'tk-locked-77ab02' } as co
 export const limitedToken = 'tk-limited-5c20e1'
 /** One that may do all, everywhere. */
 export const adminToken = 'tk-admin-91b3e7'
+/** One that may read the management API, and call nothing. */
+export const readingToken = 'tk-reading-9e41c7'
 /** The stored provider key of `keyed`. */
 export const storedKey = 'sk-stored-0be35f'
 /** Environment of every gateway under test. */
@@ -59,6 +61,7 @@ export function configFor(upstreamUrl: string): Record<string, unknown> {
       { name: 'all', token: tokens.all },
       { name: 'locked', token: tokens.locked, gateways: ['locked'] },
       { name: 'admin', token: adminToken, permissions: ['run', 'read', 'edit'] },
+      { name: 'reading', token: readingToken, permissions: ['read'] },
       { name: 'limited', token: limitedToken, gateways: ['locked'], ...rates(3, 3_600) },
     ],
     providers: {

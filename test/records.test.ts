@@ -168,3 +168,42 @@ describe.each(runtimes)('%s', (runtime) => {
     await again.stop()
   })
 })
+
+describe.each(['node', 'bun', 'deno'] as const)('%s', (runtime) => {
+  test('while its file is locked it goes on, says so, and writes what waited when it is free', {
+    timeout: 30_000,
+  }, async () => {
+    const config = {
+      gateways: [{ id: 'default' }, { id: 'strict', log_required: true }],
+      providers: { openai: { base_url: emulator.url } },
+    }
+    const gateway = await startGateway(runtime, config)
+    const askOf = async (id: string): Promise<number> => {
+      const url = `${gateway.url}/v1/default/${id}/openai/chat/completions`
+      return (await fetch(url, { method: 'POST', body: JSON.stringify(chat('x')) })).status
+    }
+    const health = async () => {
+      const answer = await fetch(`${gateway.url}/health`)
+      return ((await answer.json()) as { logs: { status: string; lost: number } }).logs
+    }
+    const until = async (status: string) => {
+      while ((await health()).status !== status) await sleep(50)
+    }
+    expect([await askOf('default'), await askOf('strict')]).toEqual([200, 200])
+    await until('ok')
+    await sleep(lossMs)
+    const lock = new DatabaseSync(join(gateway.folder ?? '', 'data/logs.sqlite'))
+    lock.exec('BEGIN EXCLUSIVE')
+    expect(await askOf('default')).toBe(200)
+    await until('degraded')
+    expect([await askOf('default'), await askOf('strict')]).toEqual([200, 503])
+    expect(gateway.output()).toContain('logs cannot be written')
+    lock.exec('ROLLBACK')
+    lock.close()
+    await until('ok')
+    expect(await askOf('strict')).toBe(200)
+    expect(await gateway.terminate()).toBe(0)
+    expect(readRows(gateway, runtime)).toHaveLength(5)
+    await gateway.stop()
+  })
+})

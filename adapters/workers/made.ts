@@ -10,8 +10,9 @@ import {
   type RunQuery,
 } from '../../src/index.ts'
 import { createManagement } from '../../src/manage/app.ts'
+import { assemble } from '../../src/observe/assemble/assemble.ts'
 import { createSettings } from '../../src/store/settings.ts'
-import { prices } from '../prices.ts'
+import { pricing } from '../prices.ts'
 import { refuseAll } from '../refuse.ts'
 import { report } from '../server.ts'
 import { cacheOf, countersOf, logsOf, type StoreNamespace, settingsOf } from './store.ts'
@@ -65,8 +66,9 @@ function make(bindings: Bindings): Made {
         { fetch: (request, signal) => fetch(request, { signal }), report, defer: waitUntil },
         {
           env,
-          prices,
+          pricing,
           manage: createManagement,
+          assemble,
           logs: logsOf(bindings.STORES),
           counters: countersOf(bindings.STORES),
           cache: cacheOf(bindings.STORES),

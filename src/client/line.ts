@@ -77,7 +77,10 @@ export class Line extends EventTarget {
       limits: { ...defaults, ...limits },
       isPatient: fallback,
     }
-    this.#link = new Link(route, () => this.#changed())
+    this.#link = new Link(route, {
+      changed: () => this.#changed(),
+      isRefused: () => this.#isRefused(route.limits),
+    })
     const abort = () => this.#link.close(signal?.reason)
     signal?.addEventListener('abort', abort, { once: true })
     this.#settle = () => signal?.removeEventListener('abort', abort)
@@ -161,6 +164,14 @@ export class Line extends EventTarget {
     }
     if (this.state === 'closed') throw this.#link.failure
     return this
+  }
+
+  /** Whether the gateway takes the token, which a refused upgrade cannot tell. */
+  async #isRefused({ handshakeMs }: Limits): Promise<boolean> {
+    const signal = AbortSignal.timeout(handshakeMs)
+    const response = await this.#sendHttp(new Request(`${this.base}/run/-`, { signal }))
+    await response.body?.cancel()
+    return response.status === 401
   }
 
   #changed(): void {

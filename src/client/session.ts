@@ -106,7 +106,7 @@ export class Session implements Carrier {
   consumed(run: Run, size: number): void {
     run.owed += size
     const { current } = this.#uplink
-    if (!current || !this.#runs.has(run.eventId)) return
+    if (!current || !this.#has(run)) return
     if (run.owed >= current.limits.windowBytes / windowParts) {
       this.#ack(run)
       return
@@ -118,8 +118,17 @@ export class Session implements Carrier {
     }, this.#ackMs)
   }
 
+  /** So that the gateway need not name it again. */
+  ended(run: Run): void {
+    if (!this.#runs.has(run.eventId)) this.#ack(run)
+  }
+
   cancel(run: Run): void {
-    if (this.#runs.has(run.eventId)) this.#uplink.send({ type: 'universal.cancel', eventId: run.eventId })
+    if (this.#has(run)) this.#uplink.send({ type: 'universal.cancel', eventId: run.eventId })
+  }
+
+  #has(run: Run): boolean {
+    return this.#runs.get(run.eventId) === run
   }
 
   #create(run: Run): void {
@@ -140,6 +149,8 @@ export class Session implements Carrier {
     if (!session.resumed) this.#breakOff()
     this.#failTooBig(held)
     for (const run of this.#runs.values()) this.#resume(run, held.get(run.eventId))
+    for (const { eventId, seq, outcome } of held.values())
+      if (outcome && !this.#runs.has(eventId)) this.#uplink.send({ type: 'universal.ack', eventId, seq })
     this.#freed()
   }
 
@@ -173,7 +184,7 @@ export class Session implements Carrier {
       run.fail(incomplete())
       run.isStopped = true
       this.cancel(run)
-    } else if (frame.type === 'universal.done') this.#drop(run)
+    } else if (frame.type === 'universal.done') this.#release(run)
     if (!this.#runs.has(run.eventId)) this.#freed()
   }
 
@@ -224,11 +235,17 @@ export class Session implements Carrier {
   }
 
   #drop(run: Run, error?: LineError): void {
-    if (!this.#runs.delete(run.eventId)) return
-    this.#heldBytes -= run.size
-    this.#owing.delete(run)
+    this.#release(run)
     run.carrier = undefined
     if (error) run.fail(error)
+  }
+
+  /** All of it has come, read or not. */
+  #release(run: Run): void {
+    if (!this.#has(run)) return
+    this.#runs.delete(run.eventId)
+    this.#heldBytes -= run.size
+    this.#owing.delete(run)
   }
 
   #freed(): void {
@@ -256,4 +273,4 @@ const incomplete = (): LineError =>
   new LineError('incomplete', 'The connection was lost, and the answer with it')
 
 const isFailed = (frame: RunFrame | Failed): frame is Failed =>
-  frame.type === 'universal.error' || frame.type === 'error'
+  (frame.type === 'universal.error' || frame.type === 'error') && Boolean(frame.error)

@@ -197,9 +197,11 @@ export class Uplink {
   }
 }
 
+/** A message, or nothing for what is none. */
 function parse(text: string): ServerFrame | undefined {
   try {
-    return JSON.parse(text) as ServerFrame
+    const value = JSON.parse(text) as ServerFrame | null
+    return typeof value?.type === 'string' ? value : undefined
   } catch {
     return undefined
   }

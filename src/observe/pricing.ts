@@ -22,6 +22,8 @@ export interface Pricing {
    * no price is known.
    */
   estimateCost(step: Step): number | undefined
+  /** What the list says of a provider's models. */
+  rulesOf(slug: string): readonly PriceRule[]
 }
 
 interface Finders {
@@ -29,30 +31,33 @@ interface Finders {
   readonly listed: FindPrice
 }
 
+/** Makes a gateway's; `find` tells a provider by its slug. */
+export type CreatePricing = (find: (slug: string) => Priced | undefined) => Pricing
+
 /** Make the pricing of a gateway; `find` tells a provider by its slug, `now` the time that prices are of. */
 export function createPricing(
   list: PriceList | undefined,
   find: (slug: string) => Priced | undefined,
   now: () => Date = () => new Date(),
 ): Pricing {
-  const made = new Map<string, Finders>()
+  const made = new WeakMap<Priced, Finders>()
   const findersOf = (slug: string): Finders | undefined => {
-    const known = made.get(slug)
-    const priced = known ? undefined : find(slug)
-    if (!priced) return known
-    const finders = {
-      own: createFindPrice(priced.prices, undefined, ''),
-      listed: createFindPrice([], list, priced.book),
-    }
-    made.set(slug, finders)
+    const priced = find(slug)
+    if (!priced) return undefined
+    const known = made.get(priced)
+    if (known) return known
+    const own = createFindPrice(priced.prices, undefined, '')
+    const finders = { own, listed: createFindPrice([], list, priced.book) }
+    made.set(priced, finders)
     return finders
   }
   /** What answered is what costs; the name that was asked for, as of a deployment, may say anything. */
   const look = (finder: FindPrice | undefined, step: Step, model: string | undefined) =>
     (model === undefined ? undefined : finder?.(model, now())) ??
-    finder?.(modelOf(step, textOf(step), null), now())
+    finder?.(modelOf(step.url, textOf(step)), now())
 
   return {
+    rulesOf: (slug) => list?.books[find(slug)?.book ?? '']?.rules ?? [],
     costOf(step, { usage, dollars, model }, status) {
       const finders = findersOf(step.provider)
       const own = look(finders?.own, step, model)

@@ -97,7 +97,7 @@ const readCost = ({ cost }: Account): number | undefined => cost?.value ?? undef
 
 /** The values by which a rule is split; undefined where it does not bear on a step. */
 function partsOf({ provider, model, metadata }: SpendRule, step: Step): string[] | undefined {
-  const name = model && modelOf(step, textOf(step), null)
+  const name = model && modelOf(step.url, textOf(step))
   const own = step.options.metadata ?? {}
   const dimensions: [Dimension | undefined, string[]][] = [
     [provider, [step.provider]],

@@ -2,14 +2,15 @@ import { GatewayError } from '../errors.ts'
 import { newId } from '../ids.ts'
 import { limits } from '../limits.ts'
 import { askUsage, hideUsage } from '../observe/asked.ts'
-import { estimateInput, textOf } from '../observe/estimate.ts'
+import type { Assemble } from '../observe/assemble/assemble.ts'
+import { estimateInput } from '../observe/estimate.ts'
 import { createMeter, type Meter } from '../observe/meter.ts'
-import { modelOf } from '../observe/model.ts'
 import type { Pricing } from '../observe/pricing.ts'
-import { createRedact, secretsIn } from '../observe/redact.ts'
-import type { LogEntry } from '../store/logs.ts'
+import { secretsIn } from '../observe/redact.ts'
+import type { PendingEntry } from '../store/writer.ts'
 import type { Account, Call, Cost, Ending, Step, Watch } from '../types.ts'
-import { toRow } from './row.ts'
+import { makeEntry } from './entry.ts'
+import { isStreamed, toRow } from './row.ts'
 import type { Send } from './send.ts'
 
 /** One try of one step of a call. */
@@ -27,6 +28,8 @@ export interface Sent {
   readonly response: Response
   readonly watch: Watch
   readonly logId?: string
+  /** Response headers of the gateway's own. */
+  readonly headers?: Readonly<Record<string, string>>
 }
 
 /** Makes one attempt. Throws `GatewayError` only. */
@@ -37,7 +40,9 @@ export interface Recording {
   /** Whether requests that do not say are recorded. */
   readonly isOn: boolean
   /** Takes an entry; must not throw. */
-  add(entry: LogEntry): void
+  add(entry: PendingEntry): void
+  /** Makes one body of a stream's events; absent: streams are recorded as they came. */
+  readonly assemble?: Assemble | undefined
   /** Refuse what cannot be recorded. */
   readonly isRequired: boolean
   /** False while the store cannot be reached. */
@@ -114,8 +119,12 @@ class AttemptRecord implements Watch {
   #hidden: Uint8Array | undefined
   /** Of what was read so far. */
   #account: Account | undefined
+  /** As the provider names it. */
+  #model = ''
   #firstByteMs: number | undefined
   #size = 0
+  /** Of the body, for the record. */
+  #keepBytes = 0
   #keptBytes = 0
   readonly #parts: Uint8Array[] = []
   #isOver = false
@@ -134,7 +143,14 @@ class AttemptRecord implements Watch {
 
   begin(response: Response): void {
     this.#response = response
+    this.#keepBytes = this.#toKeep(response)
     this.#meter = createMeter(response.headers, () => estimateInput(this.#init.attempt.step))
+  }
+
+  #toKeep({ headers }: Response): number {
+    if (!this.#recording || this.#init.attempt.step.options.collectLogPayload === false) return 0
+    const isMadeOne = this.#recording.assemble && isStreamed(headers.get('content-type') ?? '')
+    return isMadeOne ? limits.logStreamBytes : limits.logBodyBytes
   }
 
   /** An event that tells of the usage, and that its client is not sent. */
@@ -147,7 +163,7 @@ class AttemptRecord implements Watch {
     this.#firstByteMs ??= this.#elapsedMs
     this.#size += bytes.byteLength
     this.#meter?.read(bytes)
-    if (!this.#recording || this.#keptBytes >= limits.logBodyBytes) return
+    if (this.#keptBytes >= this.#keepBytes) return
     this.#keptBytes += bytes.byteLength
     this.#parts.push(bytes)
   }
@@ -162,7 +178,8 @@ class AttemptRecord implements Watch {
     if (this.#hidden) this.#meter?.read(this.#hidden)
     this.#hidden = undefined
     const reading = this.#meter?.reading() ?? {}
-    const { usage } = reading
+    const { usage, model = '' } = reading
+    this.#model = model
     const cost = isHit ? free : pricing.costOf(attempt.step, reading, this.#response?.status ?? null)
     return { ...(usage && { usage }), cost }
   }
@@ -179,9 +196,6 @@ class AttemptRecord implements Watch {
     if (!this.#recording) return
     const { attempt, isHit } = this.#init
     const { step } = attempt
-    const redact = createRedact([...secretsIn(step), ...this.#recording.secretsOf(step.provider)])
-    const response = this.#response ? decode(this.#parts) : null
-    const request = textOf(step)?.slice(0, limits.logBodyBytes) ?? null
     const row = toRow({
       ...attempt,
       id: this.id,
@@ -190,36 +204,24 @@ class AttemptRecord implements Watch {
       firstByteMs: this.#firstByteMs,
       response: this.#response,
       size: this.#size,
-      model: modelOf(step, request, response),
       account: this.account(),
+      model: this.#model,
       ending,
       isHit,
-      redact,
     })
-    const bodies =
-      (step.options.collectLogPayload ?? true)
-        ? { request: request && redact(request), response: response && redact(response) }
-        : { request: null, response: null }
-    this.#recording.add({ row, bodies })
+    const pending = {
+      row,
+      url: step.url,
+      request: step.body instanceof ReadableStream ? null : step.body,
+      response: this.#response ? this.#parts.splice(0) : null,
+      keepsBodies: step.options.collectLogPayload ?? true,
+      secrets: [...secretsIn(step), ...this.#recording.secretsOf(step.provider)],
+      assemble: this.#recording.assemble,
+    }
+    this.#recording.add(makeEntry(pending))
   }
 
   get #elapsedMs(): number {
     return performance.now() - this.#began
   }
-}
-
-/** Of the first bytes that are kept; null for what is no text. */
-function decode(parts: readonly Uint8Array[]): string | null {
-  const decoder = new TextDecoder('utf-8', { fatal: true })
-  let text = ''
-  let left: number = limits.logBodyBytes
-  try {
-    for (const part of parts) {
-      text += decoder.decode(part.subarray(0, left), { stream: true })
-      left -= Math.min(part.byteLength, left)
-    }
-  } catch {
-    return null
-  }
-  return text
 }

@@ -18,18 +18,17 @@ export interface Ended {
   readonly response: Response | undefined
   /** Bytes of its body. */
   readonly size: number
+  /** As the provider names it. */
   readonly model: string
   readonly account: Account
   readonly ending: Ending
   /** It came from the cache. */
   readonly isHit: boolean
-  /** Takes secrets out of a text. */
-  readonly redact: (text: string) => string
 }
 
-/** The row of an attempt, free of secrets. */
+/** The row of an attempt. Its path, error and metadata may still hold secrets. */
 export function toRow(ended: Ended): LogRow {
-  const { call, step, response, ending, redact } = ended
+  const { call, step, response, ending } = ended
   const status = response?.status ?? null
   const contentType = response?.headers.get('content-type') ?? ''
   const isRefused = status !== null && status >= 400
@@ -45,7 +44,7 @@ export function toRow(ended: Ended): LogRow {
     principal: call.principal.name,
     provider: step.provider,
     model: ended.model,
-    path: redact(step.url.pathname),
+    path: step.url.pathname,
     step: ended.index,
     attempt: ended.number,
     status_code: status,
@@ -53,7 +52,7 @@ export function toRow(ended: Ended): LogRow {
     cached: ended.isHit,
     outcome,
     upstream_stopped: ending.upstreamStopped,
-    error: ending.error ? redact(ending.error.message) : null,
+    error: ending.error?.message ?? null,
     duration: Math.round(ended.durationMs),
     ttft: ended.firstByteMs === undefined ? null : Math.round(ended.firstByteMs),
     streamed: isStreamed(contentType),
@@ -63,13 +62,14 @@ export function toRow(ended: Ended): LogRow {
     response_size: ended.size,
     ...toSpent(ended.account),
     custom_cost: customCost !== undefined,
-    metadata: metadata ? redact(JSON.stringify(metadata)) : null,
+    metadata: metadata ? JSON.stringify(metadata) : null,
     user_agent: step.headers.get('user-agent'),
   }
 }
 
-const isStreamed = (contentType: string): boolean =>
-  /^(?:text\/event-stream|application\/vnd\.amazon\.eventstream)\b/i.test(contentType)
+/** Whether an answer came as a stream of events. */
+export const isStreamed = (contentType: string): boolean =>
+  /^(?:text\/event-stream|application\/(?:vnd\.amazon\.eventstream|stream\+json))\b/i.test(contentType)
 
 type Spent = Pick<
   LogRow,

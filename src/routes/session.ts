@@ -68,7 +68,7 @@ export async function grantUpgrade(
     session: {
       ...owner,
       defaults: settingsOf(headers, options),
-      id: home.newSessionId(),
+      id: home.newSessionId(owner),
       wire,
       ...asked,
     },

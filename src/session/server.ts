@@ -46,6 +46,10 @@ export class LiveSession implements Held {
     return this.#attempt
   }
 
+  get isTelling(): boolean {
+    return this.#line?.isTelling ?? false
+  }
+
   /**
    * Serve a socket; one that was served before is closed with 4409. So is a socket that its client has already
    * replaced by a later one.

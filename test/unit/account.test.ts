@@ -3,10 +3,11 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { prices } from '../../adapters/prices.ts'
+import { prices, pricing } from '../../adapters/prices.ts'
 import { openSqlite } from '../../adapters/sqlite.ts'
 import { readConfig, readHeaders } from '../../src/controls.ts'
 import { createGateway, type Gateway, parseConfig } from '../../src/index.ts'
+import { assemble } from '../../src/observe/assemble/assemble.ts'
 import { estimateInput } from '../../src/observe/estimate.ts'
 import { createFindPrice, type PriceList } from '../../src/observe/prices.ts'
 import { createPricing } from '../../src/observe/pricing.ts'
@@ -33,7 +34,7 @@ async function open(respond: () => Response, providers: object = {}) {
   const logs = createSqlLogs(await openSqlite(folder, 'logs'))
   onTestFinished(() => rm(folder, { recursive: true }))
   const runtime = { fetch: async () => respond(), report: () => undefined }
-  const gateway = createGateway(parseConfig({ providers }), runtime, { logs, prices })
+  const gateway = createGateway(parseConfig({ providers }), runtime, { logs, pricing, assemble })
   const rows = async () => {
     await gateway.drain()
     const query = {
@@ -46,18 +47,20 @@ async function open(respond: () => Response, providers: object = {}) {
     } as const
     return logs.list(query)
   }
-  return { gateway, rows }
+  return { gateway, rows, logs }
 }
 
 const url = 'http://gw.example/v1/default/default'
 const query = { model: 'gpt-4.1', stream: true, messages: [{ role: 'user', content: 'Hi' }] }
 
+const asked = JSON.stringify(query)
+
 function ask(gateway: Gateway, headers: Record<string, string> = {}, provider = 'openai'): Promise<Response> {
   return gateway.fetch(
     new Request(`${url}/${provider}/chat/completions`, {
       method: 'POST',
-      headers: { 'content-type': 'application/json', ...headers },
-      body: JSON.stringify(query),
+      headers: { 'content-type': 'application/json', 'content-length': String(asked.length), ...headers },
+      body: asked,
     }),
   )
 }
@@ -133,6 +136,72 @@ describe('the account of an answer', () => {
     })
     await (await ask(lab.gateway, {}, 'lab')).text()
     expect((await lab.rows())[0]).toMatchObject({ cost: null, cost_basis: 'unknown', tokens_in: 1000 })
+  })
+})
+
+describe('the bodies of a record', () => {
+  const secret = 'sk-proj-4f1d9c77ab020be35f00112233'
+  const events = (...texts: string[]) =>
+    texts.map(
+      (content) => `data: ${JSON.stringify({ model: 'm', choices: [{ index: 0, delta: { content } }] })}\n\n`,
+    )
+  const respond = (text: string, type = 'text/event-stream') =>
+    new Response(text, { headers: { 'content-type': type } })
+  const record = async (response: Response, headers: Record<string, string> = {}) => {
+    const { gateway, rows, logs } = await open(() => response.clone())
+    await (await ask(gateway, headers)).text()
+    const [row] = await rows()
+    return { row, bodies: await logs.bodies('default', row!.id) }
+  }
+
+  test('of a stream are one answer, without the secrets that its events had cut', async () => {
+    const parts = ['Your key is ', secret.slice(0, 5), secret.slice(5, 20), secret.slice(20), ', keep it.']
+    const { row, bodies } = await record(respond(events(...parts).join('')))
+    expect(row).toMatchObject({
+      streamed: true,
+      model: 'gpt-4.1',
+      response_size: events(...parts).join('').length,
+    })
+    expect(JSON.parse(bodies?.response ?? '')).toMatchObject({
+      choices: [{ message: { content: 'Your key is [redacted], keep it.' } }],
+    })
+    expect(JSON.parse(bodies?.request ?? '')).toEqual(query)
+  })
+
+  test('hold no key that was sent along, in whatever pieces it comes back', async () => {
+    const key = 'a-key-of-no-known-shape'
+    const { bodies } = await record(respond(events(key.slice(0, 7), key.slice(7)).join('')), {
+      authorization: `Bearer ${key}`,
+    })
+    expect(bodies?.response).toContain('[redacted]')
+    expect(bodies?.response).not.toContain('known-shape')
+  })
+
+  test('of a long stream are whole, where its events would not fit', async () => {
+    const texts = Array.from({ length: 9_000 }, (_, n) => `word ${n} `)
+    const text = events(...texts).join('')
+    expect(text.length).toBeLessThan(1 << 20)
+    const pad = (event: string) =>
+      event.replace('"model":"m"', `"model":"m","system_fingerprint":"${'f'.repeat(150)}"`)
+    const long = events(...texts)
+      .map(pad)
+      .join('')
+    expect(long.length).toBeGreaterThan(1 << 20)
+    const { bodies } = await record(respond(long))
+    expect(JSON.parse(bodies?.response ?? '').choices[0].message.content).toBe(texts.join(''))
+  })
+
+  test('of a stream that is not known stay as they came; bytes are not kept', async () => {
+    const odd = 'data: {"odd":1}\n\n'
+    expect((await record(respond(odd))).bodies?.response).toBe(odd)
+    const bytes = new Response(Uint8Array.from([0xff, 0xfe]), { headers: { 'content-type': 'audio/mpeg' } })
+    expect((await record(bytes)).bodies?.response).toBeNull()
+  })
+
+  test('are not kept for who does not want that, and the row is all the same', async () => {
+    const { row, bodies } = await record(respond(stream.join('')), { 'cf-aig-collect-log-payload': 'false' })
+    expect(bodies).toEqual({ request: null, response: null })
+    expect(row).toMatchObject({ tokens_in: 1000, model: 'gpt-4.1' })
   })
 })
 
@@ -223,7 +292,7 @@ describe('cf-aig-custom-cost', () => {
 })
 
 describe('what a request may cost', () => {
-  const pricing = createPricing(prices, (slug) => ({ book: slug, prices: [] }))
+  const { estimateCost } = createPricing(prices, (slug) => ({ book: slug, prices: [] }))
   const step = (body: object | string, provider = 'openai'): Step => ({
     provider,
     method: 'POST',
@@ -239,7 +308,7 @@ describe('what a request may cost', () => {
     const tokens = estimateInput(asked)
     expect(tokens).toBeGreaterThanOrEqual(1_000)
     expect(tokens).toBeLessThan(1_020)
-    expect(pricing.estimateCost(asked)).toBeCloseTo((tokens * 2 + 500 * 8) / 1e6, 12)
+    expect(estimateCost(asked)).toBeCloseTo((tokens * 2 + 500 * 8) / 1e6, 12)
   })
 
   test('a file counts as a file', () => {
@@ -250,7 +319,7 @@ describe('what a request may cost', () => {
   })
 
   test('without a price it is unknown', () => {
-    expect(pricing.estimateCost(step({ model: 'm' }, 'vllm'))).toBeUndefined()
-    expect(pricing.estimateCost(step('not JSON'))).toBeUndefined()
+    expect(estimateCost(step({ model: 'm' }, 'vllm'))).toBeUndefined()
+    expect(estimateCost(step('not JSON'))).toBeUndefined()
   })
 })

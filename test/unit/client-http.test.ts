@@ -1,8 +1,9 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
-import { drain, events, post, sse, until, useKit } from './line-kit.ts'
+import { coded, drain, events, post, sse, until, useKit } from './line-kit.ts'
 
 const kit = useKit()
 const query = { provider: 'a', endpoint: 'b', query: 1 }
@@ -51,6 +52,40 @@ describe('sockets that do not get through', () => {
     await expect(post(page, '/redirect')).rejects.toMatchObject({ name: 'LineError', code: 'redirected' })
     expect(asked).toEqual([])
     foreign.close()
+  })
+
+  test('for want of a good token end the line, and say so', async () => {
+    kit.gateway.behaviour.isTokenDead = true
+    for (const fallback of [false, true])
+      await expect(kit.open({ token: 'tk', fallback })).rejects.toMatchObject({
+        code: 'unauthorized',
+        retryable: false,
+      })
+    expect(kit.gateway.asked).toBe(2)
+    expect(kit.gateway.handshakes.length).toBeLessThanOrEqual(6)
+    kit.gateway.behaviour.isTokenDead = false
+    const line = await kit.open({ token: 'tk' })
+    kit.gateway.behaviour.isTokenDead = true
+    kit.proxy.cut()
+    const waiting = post(line, '/x')
+    await expect(waiting).rejects.toEqual(coded('unauthorized'))
+    expect(line.state).toBe('closed')
+    await sleep(100)
+    expect(kit.gateway.handshakes.length).toBeLessThanOrEqual(10)
+  })
+
+  test('for another reason are asked about once, and no longer than a handshake', async () => {
+    kit.gateway.behaviour.refusals = 100
+    const line = await kit.open({ fallback: true, limits: { httpRetryMs: 5 } })
+    await until(() => kit.gateway.handshakes.length > 8, 'more tries')
+    expect([line.state, kit.gateway.asked]).toEqual(['http', 1])
+    kit.proxy.set({ newcomers: 'hold' })
+    const began = Date.now()
+    await expect(kit.open({ limits: { handshakeMs: 50 } })).rejects.toMatchObject({
+      code: 'unreachable',
+      retryable: true,
+    })
+    expect(Date.now() - began).toBeLessThan(1_000)
   })
 
   test('send what waits over HTTP, and keep what runs for the socket', async () => {

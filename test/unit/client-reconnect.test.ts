@@ -121,13 +121,30 @@ describe('a connection that is cut', () => {
     await until(() => kit.gateway.of('universal.cancel').length === 1, 'the cancel')
   })
 
-  test('is not the end for frames that are not JSON', async () => {
+  test.each(['{oops', '5', 'null', '"x"', '[]', '{"error":null}', '{"type":7}'])(
+    'is not the end for frames that are no message: %s',
+    async (frame) => {
+      kit.gateway.behaviour.answer = slowly
+      const line = await kit.open()
+      const read = drain(await post(line, '/x'))
+      kit.gateway.say(frame)
+      expect(await read).toEqual({ text: whole, error: undefined })
+      expect(kit.gateway.calls).toHaveLength(1)
+    },
+  )
+})
+
+describe('messages that say nothing', () => {
+  test('hurt neither their run nor the line', async () => {
     kit.gateway.behaviour.answer = slowly
     const line = await kit.open()
     const read = drain(await post(line, '/x'))
-    kit.gateway.say('{oops')
+    const metadata = { eventId: kit.gateway.calls[0] }
+    for (const type of ['universal.stream', 'universal.error', 'error', 'universal.new', 'session.pong'])
+      for (const frame of [{ type }, { type, metadata }, { type, metadata: 7, error: {} }])
+        kit.gateway.say(frame)
     expect(await read).toEqual({ text: whole, error: undefined })
-    expect(kit.gateway.handshakes).toHaveLength(2)
+    expect(kit.gateway.handshakes).toHaveLength(1)
   })
 })
 

@@ -115,7 +115,7 @@ describe.each(files)('%s', (_, { source, cases }) => {
 
   test.each(cases.filter(({ prices }) => prices))('$provider: $name: by the prices of the list', (one) => {
     const { per_search, per_audio_hour, ...tokens } = one.prices!
-    const model = account(one, 1_000).reading.model ?? modelOf(toStep(one), JSON.stringify(one), null)
+    const model = account(one, 1_000).reading.model ?? modelOf(toStep(one).url, JSON.stringify(one))
     const find = createFindPrice([], list, providers.get(one.provider)!.book)
     const price = find(model, one.at === undefined ? new Date() : new Date(one.at))
     const tier = price?.above?.findLast(({ input_tokens }) => one.usage!.inputTokens > input_tokens)

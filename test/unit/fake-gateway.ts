@@ -60,6 +60,8 @@ export interface Behaviour {
   inFlight: number
   messageBytes: number
   windowBytes: number
+  /** The token opens nothing, and HTTP says so; upgrades must be refused as well. */
+  isTokenDead: boolean
   /** Messages larger than this close the connection with 1009. */
   tooBigBytes: number
   /** Events asked for again are no longer kept. */
@@ -108,6 +110,7 @@ export class FakeGateway {
     inFlight: 64,
     messageBytes: 1 << 20,
     windowBytes: 1 << 16,
+    isTokenDead: false,
     tooBigBytes: Number.POSITIVE_INFINITY,
     hasGap: false,
     location: '/elsewhere',
@@ -118,6 +121,8 @@ export class FakeGateway {
   readonly calls: string[] = []
   /** Requests over HTTP. */
   readonly requests: { method: string; url: string; headers: IncomingMessage['headers']; body: string }[] = []
+  /** How often HTTP was asked whether the token is good. */
+  asked = 0
   /** Offered subprotocols and URLs of the handshakes, refused ones too. */
   readonly handshakes: { protocols: string; url: string }[] = []
   #sessions = new Map<string, FakeSession>()
@@ -134,7 +139,7 @@ export class FakeGateway {
       socket.on('error', () => socket.destroy())
       const protocols = request.headers['sec-websocket-protocol'] ?? ''
       this.handshakes.push({ protocols, url: request.url ?? '' })
-      if (this.behaviour.refusals > 0) {
+      if (this.behaviour.refusals > 0 || this.behaviour.isTokenDead) {
         this.behaviour.refusals -= 1
         socket.end('HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n')
         return
@@ -344,6 +349,11 @@ export class FakeGateway {
   async #http(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { method = '', url = '', headers } = request
     const body = await text(request)
+    if (url.endsWith('/run/-')) {
+      this.asked += 1
+      response.writeHead(this.behaviour.isTokenDead ? 401 : 404).end()
+      return
+    }
     this.requests.push({ method, url, headers, body })
     if (url.includes('/redirect') || body.includes('"endpoint":"redirect"'))
       response.writeHead(302, { location: this.behaviour.location }).end()

@@ -42,11 +42,15 @@ const log = z.looseObject({
   metadata: z.string().optional(),
 })
 
+/** Entries of a log's metadata. */
+const metadataMax = 50
+
 const patch = z.strictObject({
   feedback: z.int().min(-1).max(1).nullable().optional(),
   score: z.number().nullable().optional(),
   metadata: z
     .record(z.string(), z.union([z.string(), z.number(), z.boolean()]))
+    .refine((entries) => Object.keys(entries).length <= metadataMax, `${metadataMax} entries at most`)
     .nullable()
     .optional(),
 })

@@ -35,13 +35,15 @@ export function createSettings(store: ConfigStore, env: Env): Settings {
     vault,
     hold(apply, report) {
       let keyrings: ReadonlyMap<string, Keyring> = new Map()
-      const use = async (stored: Stored): Promise<void> => {
-        keyrings = toKeyrings(stored, keyrings, vault, report)
+      const prepare = async (stored: Stored): Promise<() => void> => {
         const gateways = readGateways(stored, report)
         const providers = await readProviders(stored.provider, vault, report)
-        apply({ gateways, tokens: stored.token, providers, keyrings })
+        return () => {
+          keyrings = toKeyrings(stored, keyrings, vault, report)
+          apply({ gateways, tokens: stored.token, providers, keyrings })
+        }
       }
-      return createLive(store, use, report)
+      return createLive(store, prepare, report)
     },
   }
 }

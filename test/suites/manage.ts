@@ -290,6 +290,16 @@ function gatewayTests(target: Target): void {
     expect((await manage('GET', `/gateways/${id}`)).status).toBe(200)
   })
 
+  test('spend limits are taken as the SDK writes them, and hold', async () => {
+    const rules = [{ limitType: 'cost', limit: 1, window: 3_600 }]
+    const id = await makeGateway(manage, { spend_limits: { rules } })
+    expect((await manage('GET', `/gateways/${id}`)).result.spend_limits).toEqual({
+      enabled: true,
+      rules: [{ ...rules[0], id: 'rule-1', technique: 'fixed' }],
+    })
+    expect((await manage('PUT', `/gateways/${id}`, { spend_limits: { enabled: false } })).status).toBe(200)
+  })
+
   test('a body that is too large is refused', async () => {
     const refused = await manage('POST', '/gateways', { id: 'x', cors_origins: ['o'.repeat(1_100_000)] })
     expect(refused.status).toBe(413)

@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Env, Given } from '../src/index.ts'
 import { createManagement } from '../src/manage/app.ts'
+import { createSettings } from '../src/store/settings.ts'
 import type { Sql, SqlRow, SqlValue } from '../src/store/sql.ts'
 import { createSqlCache } from '../src/store/sql-cache.ts'
 import { createSqlConfig } from '../src/store/sql-config.ts'
@@ -39,7 +40,7 @@ export async function givenBy(env: Env | undefined, data: string | undefined): P
     logs: createSqlLogs(await openSqlite(data, 'logs')),
     counters: createSqlCounters(await openSqlite(data, 'counters'), { report }),
     cache: createSqlCache(await openSqlite(data, 'cache')),
-    settings: createSqlConfig(await openSqlite(data, 'config')),
+    settings: createSettings(createSqlConfig(await openSqlite(data, 'config')), env ?? {}),
   }
 }
 

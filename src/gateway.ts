@@ -3,7 +3,7 @@ import { Hono } from 'hono/tiny'
 import type { Config, Env } from './config.ts'
 import { GatewayError, toGatewayError } from './errors.ts'
 import { newId } from './ids.ts'
-import type { CreateManagement } from './manage/route.ts'
+import type { CreateManagement } from './manage/desk.ts'
 import type { Assemble } from './observe/assemble/assemble.ts'
 import type { CreatePricing } from './observe/pricing.ts'
 import type { ProviderTable } from './providers/row.ts'
@@ -21,9 +21,9 @@ import { Home, type HomeOptions } from './runs/home.ts'
 import type { Session } from './session/host.ts'
 import { LiveSession } from './session/server.ts'
 import { type Cache, createMemoryCache } from './store/cache.ts'
-import type { ConfigStore } from './store/config.ts'
 import { type Counters, createMemoryCounters } from './store/counters.ts'
 import type { Logs } from './store/logs.ts'
+import type { Settings } from './store/settings.ts'
 import { createLogWriter } from './store/writer.ts'
 import type { Runtime, Socket } from './types.ts'
 
@@ -65,8 +65,8 @@ export interface Given {
   readonly counters?: Counters
   /** Where answers are kept; default: the process's memory alone. */
   readonly cache?: Cache
-  /** Where what changes while running is kept; absent: only the configuration counts. */
-  readonly settings?: ConfigStore
+  /** What changes while running; absent: only the configuration counts. */
+  readonly settings?: Settings
   /** Serves the management API (`trunkline/manage`); absent: there is none. */
   readonly manage?: CreateManagement
   /** Providers that need no more than their name (`trunkline/parts`); absent: only those of the configuration. */

@@ -10,6 +10,7 @@ import {
   type RunQuery,
 } from '../../src/index.ts'
 import { createManagement } from '../../src/manage/app.ts'
+import { createSettings } from '../../src/store/settings.ts'
 import { parts } from '../parts.ts'
 import { refuseAll } from '../refuse.ts'
 import { report } from '../server.ts'
@@ -69,7 +70,7 @@ function make(bindings: Bindings): Made {
           logs: logsOf(bindings.STORES),
           counters: countersOf(bindings.STORES),
           cache: cacheOf(bindings.STORES),
-          settings: settingsOf(bindings.STORES),
+          settings: createSettings(settingsOf(bindings.STORES), env),
           shares: false,
         },
       ),

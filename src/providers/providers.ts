@@ -67,10 +67,9 @@ export interface Providers {
 export interface LiveProviders extends Providers {
   /**
    * Custom providers made while running, by slug, in place of the earlier ones. They are found by their prefix only, so
-   * that none stands in for a row. What has not changed is kept as it is.
-   * @throws TypeError for settings that make no provider; then nothing is replaced
+   * that none stands in for a row. What has not changed is kept as it is; what makes no provider is reported.
    */
-  replace(custom: Readonly<Record<string, ProviderSettings>>): void
+  replace(custom: Readonly<Record<string, ProviderSettings>>, report: Runtime['report']): void
 }
 
 /** Stored keys whose ways are held by one provider. */
@@ -103,17 +102,20 @@ export function createProviders(
     },
     slugs,
     credentialHeaders: [...new Set(headers)],
-    replace(rows) {
-      const entries = Object.entries(rows).map(([bare, row]) => {
+    replace(rows, report) {
+      const made = new Map<string, { readonly provider: Provider; readonly from: string }>()
+      for (const [bare, row] of Object.entries(rows)) {
         const slug = customPrefix + bare
         const from = JSON.stringify(row)
         const known = custom.get(slug)
-        return [
-          slug,
-          known?.from === from ? known : { from, provider: toProvider(slug, row, env, table) },
-        ] as const
-      })
-      custom = new Map(entries)
+        try {
+          const provider = () => toProvider(slug, row, env, table)
+          made.set(slug, known?.from === from ? known : { from, provider: provider() })
+        } catch (error) {
+          report('a custom provider cannot be used', error)
+        }
+      }
+      custom = made
     },
   }
 }

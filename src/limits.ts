@@ -26,6 +26,8 @@ export const limits = {
   steps: 32,
   /** From a stop to the terminal record of a run whose provider's connection was not seen to end. */
   stopMs: 1_000,
+  /** From the last part of a body to its breaking off, as some runtimes would drop what they have not written yet. */
+  flushMs: 20,
   /** How often what is due is looked for. */
   sweepMs: 5_000,
   /** How often a drain looks whether all is done. */

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { RuntimeName } from '../launch.ts'
 import type { Target } from '../target.ts'
 import { authSuite } from './auth.ts'
+import { breaksSuite } from './breaks.ts'
 import { cacheSuite } from './cache.ts'
 import { cancelSuite } from './cancel.ts'
 import { clientsSuite } from './clients.ts'
@@ -28,6 +29,7 @@ export function gatewaySuites(target: Target | undefined, runtime: RuntimeName):
     describe('socket', () => socketSuite(target))
     describe('edge', () => edgeSuite(target))
     describe('cancel', () => cancelSuite(target))
+    describe('breaks', () => breaksSuite(target))
     describe('cache', () => cacheSuite(target))
     describe('limits', () => limitsSuite(target))
     describe('manage', () => manageSuite(target))

@@ -1,5 +1,7 @@
 /** The words of the whole project. Each is used in this sense only; see the README's "How it is built". */
 
+import type { GatewayError } from './errors.ts'
+
 /** What the web platform does not define, given by an adapter. */
 export interface Runtime {
   /**
@@ -90,6 +92,8 @@ export interface Options {
   readonly collectLog?: boolean
   /** Whether a record keeps the bodies; default true. */
   readonly collectLogPayload?: boolean
+  /** Whether what a provider cannot do is left out and told, where `compat` translates; default false: refused. */
+  readonly compatLenient?: boolean
   /** Neither read nor written, nor shared, for this request; default false. */
   readonly skipCache?: boolean
   /** Seconds its answer is kept for identical requests; 0: not at all. Default: the gateway's `cache_ttl`. */
@@ -98,8 +102,49 @@ export interface Options {
   readonly cacheKey?: string
   /** Whether a kept stream comes at once, or event by event as it came first; default `instant`. */
   readonly cacheReplay?: 'instant' | 'spaced'
+  /** Of the stored key to take where the request brings none; default `default`. */
+  readonly byokAlias?: string
+  /** Only the operator's and the client's own keys are there to be used, so this asks for nothing more. */
+  readonly noWholesale?: boolean
   /** Recorded with the request; 5 entries at most. */
   readonly metadata?: Readonly<Record<string, string | number | boolean>>
+  /** Instead of what is known of the model's price. */
+  readonly customCost?: CustomCost
+}
+
+/** Part of an answer in its client's API, and what broke behind it. */
+export interface Translated {
+  readonly bytes: Uint8Array
+  readonly fault?: {
+    readonly status: number
+    readonly message: string
+    /** The whole answer, where nothing has been told yet. */
+    readonly body: string
+    /** The last event, where something has. */
+    readonly event: Uint8Array
+  }
+}
+
+/** Translates one stream while it passes. No method throws. */
+export interface StreamTranslation {
+  /** The next bytes of the provider, in pieces of any size. */
+  push(bytes: Uint8Array): Translated
+  end(): Translated
+}
+
+/** Turns a provider's answer into the one that the client's API has. Pure. */
+export interface Translation {
+  /** Two of one name make the same of the same bytes. */
+  readonly name: string
+  /** Response headers that tell of it. */
+  readonly headers: Readonly<Record<string, string>>
+  /** The answer is to be a stream. */
+  readonly isStream: boolean
+  /** A whole body, in either of JSON. Throws for what cannot be read. */
+  whole(body: string, status: number): string
+  stream(): StreamTranslation
+  /** The body of an error of ours. */
+  failure(error: GatewayError): object
 }
 
 /** One upstream target of a call. */
@@ -113,6 +158,12 @@ export interface Step {
   /** A stream can be sent once only, so a step with one is never tried twice. */
   readonly body: string | Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | null
   readonly options: Options
+  /** Of a call in another API than the provider's; absent: the answer is the client's as it is. */
+  readonly translation?: Translation
+  /** The client's item that it came from; default: its place in the list. */
+  readonly item?: number
+  /** Answers in the place of a provider. */
+  readonly answer?: () => Response
 }
 
 /** An answer under way, to be read by others who ask the same. */
@@ -152,13 +203,7 @@ export interface Ending {
   readonly error?: { readonly code: string; readonly message: string }
 }
 
-/** What an answer used, as far as it is known; in the words of the layer that counts. */
-export interface Account {
-  readonly usage?: Usage
-  readonly cost?: Cost
-}
-
-/** Tokens of one answer. */
+/** What was counted in one answer. Parts are never beside their whole. */
 export interface Usage {
   /** All that was read, whether from a cache or not, and what was written to one. */
   readonly inputTokens: number
@@ -168,19 +213,52 @@ export interface Usage {
   readonly cachedTokens?: number
   /** Of the input: written to the provider's cache. */
   readonly cacheWriteTokens?: number
+  /** Of what was written to the cache: to be kept for an hour instead of five minutes. */
+  readonly cacheWriteHourTokens?: number
   /** Of the output: not shown. */
   readonly reasoningTokens?: number
-  /** `estimated` where the provider has not told, or not yet: four characters to a token. */
+  /** Of the input: sound. */
+  readonly audioInputTokens?: number
+  /** Of the output: sound. */
+  readonly audioOutputTokens?: number
+  /** Of what was read from the cache: sound. */
+  readonly audioCachedTokens?: number
+  /** Of the input: pictures. */
+  readonly imageInputTokens?: number
+  /** Of the output: pictures. */
+  readonly imageOutputTokens?: number
+  /** Of what was read from the cache: pictures. */
+  readonly imageCachedTokens?: number
+  /** Searches the provider made, or units of search it bills. */
+  readonly searches?: number
+  /** Length of what was heard, where that is what the provider counts. */
+  readonly audioSeconds?: number
+  /** `estimated` where the provider has not told, or not yet: four bytes of text to a token. */
   readonly basis: 'reported' | 'estimated'
 }
 
-/** What an answer costs. */
+/** What one answer cost. */
 export interface Cost {
-  /** 0 where it is unknown. */
-  readonly value: number
+  /** Null where nothing is known of it. */
+  readonly value: number | null
   readonly currency: 'USD'
-  /** Told by the provider, computed from prices, or neither. */
+  /** `reported` by the provider; `estimated` from what was used and prices; else `unknown`. */
   readonly basis: 'reported' | 'estimated' | 'unknown'
+}
+
+/** What an answer used and cost, as far as it is known. */
+export interface Account {
+  readonly usage?: Usage
+  readonly cost?: Cost
+}
+
+/** The client's own prices of a request, in US dollars (contract 5, `cf-aig-custom-cost`). */
+export interface CustomCost {
+  readonly per_token_in?: number
+  readonly per_token_out?: number
+  readonly per_cache_read_token?: number
+  readonly per_cache_write_token?: number
+  readonly total_cost?: number
 }
 
 /** Watches one answer on its way to its client, told by whoever carries it. No method throws. */
@@ -205,7 +283,7 @@ export interface Result {
   readonly watch: Watch
   /** Of the record of the answer; absent where none is kept. */
   readonly logId?: string
-  /** For the client, beside the provider's: how its limits stand. */
+  /** For the client, beside the provider's: how its limits stand, and what was translated. */
   readonly headers?: Readonly<Record<string, string>>
 }
 

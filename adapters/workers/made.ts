@@ -9,9 +9,12 @@ import {
   parseConfig,
   type RunQuery,
 } from '../../src/index.ts'
+import { createManagement } from '../../src/manage/app.ts'
+import { assemble } from '../../src/observe/assemble/assemble.ts'
+import { pricing } from '../prices.ts'
 import { refuseAll } from '../refuse.ts'
 import { report } from '../server.ts'
-import { cacheOf, countersOf, logsOf, type StoreNamespace } from './store.ts'
+import { cacheOf, countersOf, logsOf, type StoreNamespace, settingsOf } from './store.ts'
 
 /** The Worker's bindings; text ones are the environment of the configuration. */
 export interface Bindings {
@@ -62,9 +65,13 @@ function make(bindings: Bindings): Made {
         { fetch: (request, signal) => fetch(request, { signal }), report, defer: waitUntil },
         {
           env,
+          pricing,
+          manage: createManagement,
+          assemble,
           logs: logsOf(bindings.STORES),
           counters: countersOf(bindings.STORES),
           cache: cacheOf(bindings.STORES),
+          settings: settingsOf(bindings.STORES),
           shares: false,
         },
       ),

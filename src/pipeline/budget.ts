@@ -1,6 +1,8 @@
+import { estimateInput, textOf } from '../observe/estimate.ts'
 import { modelOf } from '../observe/model.ts'
+import type { Pricing } from '../observe/pricing.ts'
 import type { Counters, Settlement } from '../store/counters.ts'
-import type { Account, Dimension, RateSettings, SpendRule, Step, Watch } from '../types.ts'
+import type { Account, Dimension, RateSettings, Runtime, SpendRule, Step, Watch } from '../types.ts'
 import { admit, type Limit, scopesOf, windowOf } from './limit.ts'
 import type { Attempt, Try } from './record.ts'
 
@@ -16,9 +18,8 @@ export interface BudgetOptions {
   readonly rates: RateSettings
   readonly rules: readonly SpendRule[]
   readonly counters: Counters
-  /** What a step may use up, before it is sent. */
-  readonly estimate: (step: Step) => Account
-  readonly report: (where: string, error: unknown) => void
+  readonly pricing: Pick<Pricing, 'estimateCost'>
+  readonly runtime: Pick<Runtime, 'report' | 'defer'>
 }
 
 /**
@@ -27,7 +28,7 @@ export interface BudgetOptions {
  * under way cost over their estimates, and by no more.
  */
 export function createBudget(options: BudgetOptions, next: Try): Try {
-  const { gateway, counters, report } = options
+  const { gateway, counters, runtime } = options
   return async (attempt) => {
     const charges = chargesOf(options, attempt)
     if (charges.length === 0) return next(attempt)
@@ -40,9 +41,10 @@ export function createBudget(options: BudgetOptions, next: Try): Try {
       const settlements = charges.map(({ limit: { name: _, limit: __, ...claim }, read }): Settlement => {
         return { ...claim, at, amount: (read(account) ?? 0) - claim.amount }
       })
-      counters
+      const work = counters
         .settle(gateway, settlements)
-        .catch((error: unknown) => report('limits cannot be settled', error))
+        .catch((error: unknown) => runtime.report('limits cannot be settled', error))
+      runtime.defer?.(work)
     }
     try {
       const sent = await next(attempt)
@@ -68,15 +70,13 @@ function settleAtEnd(watch: Watch, settle: (account: Account) => void): Watch {
   }
 }
 
-function chargesOf({ gateway, rates, rules, estimate }: BudgetOptions, { call, step }: Attempt): Charge[] {
+function chargesOf({ gateway, rates, rules, pricing }: BudgetOptions, { call, step }: Attempt): Charge[] {
   const scopes = scopesOf(gateway, rates, call)
-  if (rules.length === 0 && !scopes.some(({ own }) => own.rate_limiting_tokens)) return []
-  const expected = estimate(step)
   const tokens = scopes.flatMap(({ name, key, own }): Charge[] => {
     const window = windowOf(own)
     const limit = own.rate_limiting_tokens
     if (!window || !limit) return []
-    const amount = readTokens(expected) ?? 0
+    const amount = estimateInput(step)
     return [
       { limit: { ...window, name: `${name}-tokens`, key: `tokens ${key}`, limit, amount }, read: readTokens },
     ]
@@ -86,18 +86,18 @@ function chargesOf({ gateway, rates, rules, estimate }: BudgetOptions, { call, s
     if (rule.enabled === false || !parts) return []
     const { id, limit, window, technique } = rule
     const key = `spend ${gateway} ${id} ${JSON.stringify(parts)}`
-    const amount = readCost(expected) ?? 0
+    const amount = pricing.estimateCost(step) ?? 0
     return [{ limit: { name: id, key, limit, windowMs: window * 1_000, technique, amount }, read: readCost }]
   })
   return [...tokens, ...spend]
 }
 
 const readTokens = ({ usage }: Account): number | undefined => usage && usage.inputTokens + usage.outputTokens
-const readCost = ({ cost }: Account): number | undefined => cost?.value
+const readCost = ({ cost }: Account): number | undefined => cost?.value ?? undefined
 
 /** The values by which a rule is split; undefined where it does not bear on a step. */
 function partsOf({ provider, model, metadata }: SpendRule, step: Step): string[] | undefined {
-  const name = model && modelOf(step, typeof step.body === 'string' ? step.body : decode(step.body), null)
+  const name = model && modelOf(step.url, textOf(step))
   const own = step.options.metadata ?? {}
   const dimensions: [Dimension | undefined, string[]][] = [
     [provider, [step.provider]],
@@ -116,6 +116,3 @@ function partsOf({ provider, model, metadata }: SpendRule, step: Step): string[]
   }
   return parts
 }
-
-const decode = (body: Step['body']): string | null =>
-  body instanceof Uint8Array ? new TextDecoder().decode(body) : null

@@ -1,13 +1,15 @@
 import type { GatewaySettings } from '../config.ts'
+import type { Pricing } from '../observe/pricing.ts'
 import type { Cache } from '../store/cache.ts'
 import type { Counters } from '../store/counters.ts'
-import type { Account, Handler, Runtime, Stage, Step } from '../types.ts'
+import type { Handler, Runtime, Stage } from '../types.ts'
 import { createBudget } from './budget.ts'
 import { createCacheStage } from './cache.ts'
 import { createLimit } from './limit.ts'
 import { createRecord, type Recording, recordHit } from './record.ts'
 import { createRoute } from './route.ts'
 import type { Send } from './send.ts'
+import { createTranslate, shapeErrors } from './translate.ts'
 
 /** What the pipeline of one gateway is made of. */
 export interface PipelineOptions {
@@ -16,8 +18,9 @@ export interface PipelineOptions {
   readonly cache: Cache
   readonly counters: Counters
   readonly recording: Recording | undefined
-  /** What a step may use up, before it is sent. */
-  readonly estimate: (step: Step) => Account
+  readonly pricing: Pricing
+  /** Whether a provider takes `stream_options.include_usage`. */
+  readonly takesUsage: (provider: string) => boolean
   readonly runtime: Runtime
 }
 
@@ -26,12 +29,14 @@ export interface PipelineOptions {
  * it costs nothing; each try is held against what it may use up, and recorded.
  */
 export function createPipeline(options: PipelineOptions): Handler {
-  const { settings, send, cache, counters, recording, estimate, runtime } = options
+  const { settings, send, cache, counters, recording, pricing, takesUsage, runtime } = options
+  const asksUsage = (provider: string) => settings.stream_usage !== false && takesUsage(provider)
   const stages: readonly Stage[] = [
+    shapeErrors,
     createCacheStage({
       cache,
       ttl: settings.cache_ttl ?? null,
-      record: (attempt, response) => recordHit(attempt, response, recording),
+      record: (attempt, response) => recordHit(attempt, response, { pricing, recording }),
       runtime,
     }),
     createLimit(settings.id, settings, counters),
@@ -41,9 +46,10 @@ export function createPipeline(options: PipelineOptions): Handler {
     rates: settings,
     rules: settings.spend_limits?.enabled ? settings.spend_limits.rules : [],
     counters,
-    estimate,
-    report: runtime.report,
+    pricing,
+    runtime,
   }
-  const route = createRoute(createBudget(budget, createRecord(send, recording)))
+  const record = createRecord(send, { pricing, recording, asksUsage })
+  const route = createRoute(createTranslate(createBudget(budget, record)))
   return stages.reduceRight<Handler>((next, stage) => (call) => stage(call, next), route)
 }

@@ -1,12 +1,16 @@
 import { GatewayError } from '../errors.ts'
 import { newId } from '../ids.ts'
 import { limits } from '../limits.ts'
-import { createMeter } from '../observe/meter.ts'
-import { modelOf } from '../observe/model.ts'
-import { createRedact, secretsIn } from '../observe/redact.ts'
-import type { Usage } from '../observe/usage.ts'
-import type { LogEntry, LogRow } from '../store/logs.ts'
-import type { Account, Call, Ending, Step, Watch } from '../types.ts'
+import { askUsage, hideUsage } from '../observe/asked.ts'
+import type { Assemble } from '../observe/assemble/assemble.ts'
+import { estimateInput } from '../observe/estimate.ts'
+import { createMeter, type Meter } from '../observe/meter.ts'
+import type { Pricing } from '../observe/pricing.ts'
+import { secretsIn } from '../observe/redact.ts'
+import type { PendingEntry } from '../store/writer.ts'
+import type { Account, Call, Cost, Ending, Step, Watch } from '../types.ts'
+import { makeEntry } from './entry.ts'
+import { isStreamed, toRow } from './row.ts'
 import type { Send } from './send.ts'
 
 /** One try of one step of a call. */
@@ -24,6 +28,8 @@ export interface Sent {
   readonly response: Response
   readonly watch: Watch
   readonly logId?: string
+  /** Response headers of the gateway's own. */
+  readonly headers?: Readonly<Record<string, string>>
 }
 
 /** Makes one attempt. Throws `GatewayError` only. */
@@ -34,7 +40,9 @@ export interface Recording {
   /** Whether requests that do not say are recorded. */
   readonly isOn: boolean
   /** Takes an entry; must not throw. */
-  add(entry: LogEntry): void
+  add(entry: PendingEntry): void
+  /** Makes one body of a stream's events; absent: streams are recorded as they came. */
+  readonly assemble?: Assemble | undefined
   /** Refuse what cannot be recorded. */
   readonly isRequired: boolean
   /** False while the store cannot be reached. */
@@ -43,16 +51,29 @@ export interface Recording {
   secretsOf(provider: string): readonly string[]
 }
 
-/** Watches every attempt, and records each once at its end. Without a recording the tokens are counted all the same. */
-export function createRecord(send: Send, recording: Recording | undefined): Try {
+/** What attempts are recorded with. */
+export interface RecordOptions {
+  readonly pricing: Pricing
+  /** Absent: nowhere. */
+  readonly recording: Recording | undefined
+  /** Whether a provider is asked for the usage of streams whose client has not asked. */
+  readonly asksUsage: (provider: string) => boolean
+}
+
+/** Watches every attempt, and records each once at its end. Without a recording its cost is counted all the same. */
+export function createRecord(send: Send, { pricing, recording, asksUsage }: RecordOptions): Try {
   return async (attempt) => {
-    const { call, step } = attempt
-    const { record, isKept } = startRecord(attempt, recording)
-    if (isKept && recording?.isRequired && !recording.isHealthy()) throw new GatewayError('log_unavailable')
+    const { step, call } = attempt
+    const record = new AttemptRecord({ attempt, pricing, recording, isHit: false })
+    if (record.isKept && recording?.isRequired && !recording.isHealthy())
+      throw new GatewayError('log_unavailable')
     try {
-      const response = await send(step, call.signal)
+      const asking = asksUsage(step.provider) ? askUsage(step) : undefined
+      const answer = await send(asking ?? step, call.signal)
+      const response =
+        asking && isEventStream(answer) ? hideUsage(answer, (event) => record.hide(event)) : answer
       record.begin(response)
-      return { response, watch: record, ...(isKept && { logId: record.id }) }
+      return { response, watch: record, ...(record.isKept && { logId: record.id }) }
     } catch (error) {
       record.fail(error)
       throw error
@@ -60,63 +81,107 @@ export function createRecord(send: Send, recording: Recording | undefined): Try 
   }
 }
 
+const isEventStream = ({ headers }: Response): boolean =>
+  /^text\/event-stream\b/i.test(headers.get('content-type') ?? '')
+
 /** Watches an answer for which no provider was asked. */
 export function recordHit(
   attempt: Attempt,
   response: Response,
-  recording: Recording | undefined,
+  { pricing, recording }: Pick<RecordOptions, 'pricing' | 'recording'>,
 ): Omit<Sent, 'response'> {
-  const { record, isKept } = startRecord(attempt, recording, true)
+  const record = new AttemptRecord({ attempt, pricing, recording, isHit: true })
   record.begin(response)
-  return { watch: record, ...(isKept && { logId: record.id }) }
+  return { watch: record, ...(record.isKept && { logId: record.id }) }
 }
 
-function startRecord(attempt: Attempt, recording: Recording | undefined, isHit = false) {
-  const isKept = recording !== undefined && (attempt.step.options.collectLog ?? recording.isOn)
-  return { record: new AttemptRecord(attempt, isKept ? recording : undefined, isHit), isKept }
+/** What was kept costs nothing more. */
+const free: Cost = { value: 0, currency: 'USD', basis: 'reported' }
+
+interface RecordInit {
+  readonly attempt: Attempt
+  readonly pricing: Pricing
+  readonly recording: Recording | undefined
+  readonly isHit: boolean
 }
 
 /** One attempt, from its start to its row. */
 class AttemptRecord implements Watch {
   readonly id: string
-  readonly #attempt: Attempt
+  readonly #init: RecordInit
+  /** Absent where the attempt is not to be recorded. */
   readonly #recording: Recording | undefined
   readonly #startedAt = Date.now()
   readonly #began = performance.now()
   #response: Response | undefined
-  #meter = createMeter('')
+  #meter: Meter | undefined
+  /** Not yet counted, as events of before it may still be on their way here. */
+  #hidden: Uint8Array | undefined
+  /** Of what was read so far. */
+  #account: Account | undefined
+  /** As the provider names it. */
+  #model = ''
   #firstByteMs: number | undefined
   #size = 0
+  /** Of the body, for the record. */
+  #keepBytes = 0
   #keptBytes = 0
   readonly #parts: Uint8Array[] = []
   #isOver = false
-  readonly #isHit: boolean
 
-  constructor(attempt: Attempt, recording: Recording | undefined, isHit: boolean) {
-    this.#isHit = isHit
-    this.#attempt = attempt
-    this.#recording = recording
+  constructor(init: RecordInit) {
+    const { attempt, recording } = init
+    this.#init = init
+    this.#recording = (attempt.step.options.collectLog ?? recording?.isOn) ? recording : undefined
     const isFirst = attempt.index === 0 && attempt.number === 1
     this.id = isFirst ? attempt.call.requestId : newId()
   }
 
+  get isKept(): boolean {
+    return this.#recording !== undefined
+  }
+
   begin(response: Response): void {
     this.#response = response
-    this.#meter = createMeter(this.#contentType)
+    this.#keepBytes = this.#toKeep(response)
+    this.#meter = createMeter(response.headers, () => estimateInput(this.#init.attempt.step))
+  }
+
+  #toKeep({ headers }: Response): number {
+    if (!this.#recording || this.#init.attempt.step.options.collectLogPayload === false) return 0
+    const isMadeOne = this.#recording.assemble && isStreamed(headers.get('content-type') ?? '')
+    return isMadeOne ? limits.logStreamBytes : limits.logBodyBytes
+  }
+
+  /** An event that tells of the usage, and that its client is not sent. */
+  hide(event: Uint8Array): void {
+    this.#hidden = event.slice()
   }
 
   read(bytes: Uint8Array): void {
+    this.#account = undefined
     this.#firstByteMs ??= this.#elapsedMs
     this.#size += bytes.byteLength
-    this.#meter.read(bytes)
-    if (!this.#recording || this.#keptBytes >= limits.logBodyBytes) return
+    this.#meter?.read(bytes)
+    if (this.#keptBytes >= this.#keepBytes) return
     this.#keptBytes += bytes.byteLength
     this.#parts.push(bytes)
   }
 
   account(): Account {
-    const usage = this.#meter.usage()
-    return usage ? { usage } : {}
+    this.#account ??= this.#settle()
+    return this.#account
+  }
+
+  #settle(): Account {
+    const { attempt, pricing, isHit } = this.#init
+    if (this.#hidden) this.#meter?.read(this.#hidden)
+    this.#hidden = undefined
+    const reading = this.#meter?.reading() ?? {}
+    const { usage, model = '' } = reading
+    this.#model = model
+    const cost = isHit ? free : pricing.costOf(attempt.step, reading, this.#response?.status ?? null)
+    return { ...(usage && { usage }), cost }
   }
 
   fail(error: unknown): void {
@@ -129,102 +194,34 @@ class AttemptRecord implements Watch {
     if (this.#isOver) return
     this.#isOver = true
     if (!this.#recording) return
-    const { step } = this.#attempt
-    const redact = createRedact([...secretsIn(step), ...this.#recording.secretsOf(step.provider)])
-    const keepsBodies = step.options.collectLogPayload ?? true
-    const response = this.#response ? decode(this.#parts) : null
-    const request = toText(step.body)
-    const row = this.#toRow(ending, modelOf(step, request, response), redact)
-    const bodies = keepsBodies
-      ? { request: request && redact(request), response: response && redact(response) }
-      : { request: null, response: null }
-    this.#recording.add({ row, bodies })
-  }
-
-  #toRow(ending: Ending, model: string, redact: (text: string) => string): LogRow {
-    const { call, step, index, number } = this.#attempt
-    const status = this.#response?.status ?? null
-    const isRefused = status !== null && status >= 400
-    const outcome = isRefused && ending.outcome === 'completed' ? 'failed' : ending.outcome
-    const { metadata } = step.options
-    return {
+    const { attempt, isHit } = this.#init
+    const { step } = attempt
+    const row = toRow({
+      ...attempt,
       id: this.id,
-      gateway: call.gateway,
-      created_at: this.#startedAt,
-      request_id: call.requestId,
-      event_id: call.eventId,
-      run_id: call.runId ?? null,
-      principal: call.principal.name,
-      provider: step.provider,
-      model,
-      path: redact(step.url.pathname),
-      step: index,
-      attempt: number,
-      status_code: status,
-      success: outcome === 'completed',
-      cached: this.#isHit,
-      outcome,
-      upstream_stopped: ending.upstreamStopped,
-      error: ending.error ? redact(ending.error.message) : null,
-      duration: Math.round(this.#elapsedMs),
-      ttft: this.#firstByteMs === undefined ? null : Math.round(this.#firstByteMs),
-      streamed: /^text\/event-stream\b/i.test(this.#contentType),
-      request_content_type: step.headers.get('content-type') ?? '',
-      response_content_type: this.#contentType,
-      request_size: sizeOf(step),
-      response_size: this.#size,
-      ...toTokens(this.#meter.usage()),
-      cost: this.#isHit ? 0 : null,
-      metadata: metadata ? redact(JSON.stringify(metadata)) : null,
-      user_agent: step.headers.get('user-agent'),
+      startedAt: this.#startedAt,
+      durationMs: this.#elapsedMs,
+      firstByteMs: this.#firstByteMs,
+      response: this.#response,
+      size: this.#size,
+      account: this.account(),
+      model: this.#model,
+      ending,
+      isHit,
+    })
+    const pending = {
+      row,
+      url: step.url,
+      request: step.body instanceof ReadableStream ? null : step.body,
+      response: this.#response ? this.#parts.splice(0) : null,
+      keepsBodies: step.options.collectLogPayload ?? true,
+      secrets: [...secretsIn(step), ...this.#recording.secretsOf(step.provider)],
+      assemble: this.#recording.assemble,
     }
+    this.#recording.add(makeEntry(pending))
   }
 
-  get #contentType(): string {
-    return this.#response?.headers.get('content-type') ?? ''
-  }
   get #elapsedMs(): number {
     return performance.now() - this.#began
   }
-}
-
-function toTokens(
-  usage: Usage | undefined,
-): Pick<LogRow, 'tokens_in' | 'tokens_out' | 'tokens_cached' | 'usage_basis'> {
-  return {
-    tokens_in: usage?.inputTokens ?? null,
-    tokens_out: usage?.outputTokens ?? null,
-    tokens_cached: usage?.cachedTokens ?? null,
-    usage_basis: usage?.basis ?? null,
-  }
-}
-
-/** A body that streams through is not kept. */
-function toText(body: Step['body']): string | null {
-  if (body === null || body instanceof ReadableStream) return null
-  return typeof body === 'string' ? body.slice(0, limits.logBodyBytes) : decode([body])
-}
-
-/** Of the first bytes that are kept; null for what is no text. */
-function decode(parts: readonly Uint8Array[]): string | null {
-  const decoder = new TextDecoder('utf-8', { fatal: true })
-  let text = ''
-  let left: number = limits.logBodyBytes
-  try {
-    for (const part of parts) {
-      text += decoder.decode(part.subarray(0, left), { stream: true })
-      left -= Math.min(part.byteLength, left)
-    }
-  } catch {
-    return null
-  }
-  return text
-}
-
-function sizeOf({ body, headers }: Step): number | null {
-  if (body === null) return 0
-  if (body instanceof Uint8Array) return body.byteLength
-  if (typeof body === 'string') return body.length
-  const length = headers.get('content-length')
-  return length === null ? null : Number(length)
 }

@@ -62,7 +62,7 @@ export class Requests {
     this.#home = home
     this.#host = host
     this.#queue = new Queue(home.limits)
-    for (const run of home.runsOf(init.id)) this.#runs.set(run.init.eventId, run)
+    for (const run of home.runsOf(init.id, init.owner)) this.#runs.set(run.init.eventId, run)
   }
 
   /** What is held, and not consumed to its end. */

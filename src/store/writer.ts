@@ -3,6 +3,8 @@ import type { LogEntry, Logs } from './logs.ts'
 
 /** Rows written together at the most: some 2 ms of a database's time. */
 const batchRows = 100
+/** Bodies made in one go: some 10 ms of the process's time. */
+const batchBytes = 524_288
 /** An entry waits at most this long: what a process that is killed may lose. */
 const flushMs = 500
 /** Entries that wait while the store cannot be reached; what comes after is counted as lost. */
@@ -11,6 +13,8 @@ const waitingRows = 10_000
 const waitingBytes = 64 << 20
 /** Between two tries to reach a store. */
 const retryMs = 2_000
+/** A batch that was begun this long ago belonged to a request that was cut off, and is written anew. */
+const abandonedMs = 10_000
 /** Rows of a gateway written between two looks at its retention. */
 const trimRows = 1_000
 
@@ -19,6 +23,8 @@ export interface Health {
   readonly status: 'ok' | 'degraded'
   /** Entries that were lost since the start. */
   readonly lost: number
+  /** Entries that are not written yet. */
+  readonly waiting: number
 }
 
 /** What a gateway's logs are kept for. */
@@ -30,10 +36,18 @@ export interface Retention {
   readonly ageMs?: number
 }
 
+/** An entry that is made when it is written, so that no answer waits for that. */
+export interface PendingEntry {
+  readonly gateway: string
+  /** Held until then. */
+  readonly bytes: number
+  make(): LogEntry
+}
+
 /** Writes logs behind the answers. */
 export interface LogWriter {
   /** Never throws, never waits. */
-  add(entry: LogEntry): void
+  add(entry: PendingEntry): void
   /** Write what waits, once. Never rejects. */
   flush(): Promise<void>
   health(): Health
@@ -48,98 +62,160 @@ export interface WriterOptions {
   readonly defer?: ((work: Promise<unknown>) => void) | undefined
 }
 
-const sizeOf = ({ bodies }: LogEntry): number =>
-  (bodies.request?.length ?? 0) + (bodies.response?.length ?? 0)
+const toMade = (entry: LogEntry): PendingEntry => ({
+  gateway: entry.row.gateway,
+  bytes: (entry.bodies.request?.length ?? 0) + (entry.bodies.response?.length ?? 0),
+  make: () => entry,
+})
 
 /** A store that cannot be reached costs records, with a word to `report`, and never an answer. */
-export function createLogWriter({ logs, retentionOf, report, defer }: WriterOptions): LogWriter {
-  /** Taken out before they are written: work of one request may not wait for that of another, which may be cut off. */
-  const waiting: LogEntry[] = []
-  const writing = new Set<Promise<boolean>>()
-  const untrimmed = new Map<string, number>()
-  /** Gateways that take no more. */
-  const full = new Set<string>()
-  let bytes = 0
-  let lost = 0
-  let isDegraded = false
-  /** When the next write is due. */
-  let dueAt = 0
+export function createLogWriter(options: WriterOptions): LogWriter {
+  const writer = new Writer(options)
+  return {
+    add: (entry) => writer.add(entry),
+    flush: () => writer.settle(),
+    health: () => writer.health(),
+  }
+}
 
-  const writeBatch = async (): Promise<boolean> => {
-    const batch = waiting.splice(0, batchRows)
+class Writer {
+  readonly #options: WriterOptions
+  /** Taken out before they are written: work of one request may not wait for that of another, which may be cut off. */
+  readonly #waiting: PendingEntry[] = []
+  readonly #writing = new Map<
+    Promise<boolean>,
+    { readonly batch: readonly PendingEntry[]; readonly since: number }
+  >()
+  /** Rows written since a gateway's retention was looked at. */
+  readonly #untrimmed = new Map<string, number>()
+  /** Gateways that take no more. */
+  readonly #full = new Set<string>()
+  #bytes = 0
+  #lost = 0
+  #isDegraded = false
+  /** When the next write is due, in ms since the epoch; 0 when none is. */
+  #dueAt = 0
+
+  constructor(options: WriterOptions) {
+    this.#options = options
+  }
+
+  add(entry: PendingEntry): void {
+    if (this.#full.has(entry.gateway)) return
+    if (this.#waiting.length >= waitingRows || this.#bytes + entry.bytes > waitingBytes) {
+      this.#lost += 1
+      return
+    }
+    this.#waiting.push(entry)
+    this.#bytes += entry.bytes
+    if (this.#waiting.length < batchRows || this.#isDegraded) this.#later(flushMs)
+    else this.#options.defer?.(this.#flush())
+  }
+
+  health(): Health {
+    const waiting = this.#waiting.length + this.#writing.size
+    return { status: this.#isDegraded || this.#lost > 0 ? 'degraded' : 'ok', lost: this.#lost, waiting }
+  }
+
+  /** Write what waits, and wait for what is being written. */
+  async settle(): Promise<void> {
+    await this.#flush()
+    await Promise.all(this.#writing.keys())
+  }
+
+  async #flush(): Promise<void> {
+    this.#reclaim()
+    let isWritten = true
+    while (this.#waiting.length > 0 && isWritten) {
+      const batch = this.#take()
+      const one = this.#write(batch)
+      this.#writing.set(one, { batch, since: Date.now() })
+      isWritten = await one
+      this.#writing.delete(one)
+      if (this.#waiting.length > 0) await pause(0) // others may want the process meanwhile
+    }
+    if (!isWritten) this.#later(retryMs)
+  }
+
+  #reclaim(): void {
+    for (const [one, { batch, since }] of this.#writing) {
+      if (Date.now() - since < abandonedMs) continue
+      this.#writing.delete(one)
+      this.#waiting.unshift(...batch)
+      for (const { bytes } of batch) this.#bytes += bytes
+    }
+  }
+
+  async #write(batch: readonly PendingEntry[]): Promise<boolean> {
+    const { logs, report } = this.#options
+    const entries = batch.flatMap((entry) => this.#make(entry))
+    for (const { bytes } of batch) this.#bytes -= bytes
     try {
-      await logs.append(batch)
-      for (const entry of batch) bytes -= sizeOf(entry)
-      isDegraded = false
-      await trim(batch)
-      return true
+      await logs.append(entries)
     } catch (error) {
-      waiting.unshift(...batch)
-      if (!isDegraded) report('logs cannot be written', error)
-      isDegraded = true
+      const made = entries.map(toMade)
+      this.#waiting.unshift(...made)
+      for (const { bytes } of made) this.#bytes += bytes
+      if (!this.#isDegraded) report('logs cannot be written', error)
+      this.#isDegraded = true
       return false
     }
+    this.#isDegraded = false
+    await this.#trim(entries)
+    return true
   }
 
-  const trim = async (batch: readonly LogEntry[]): Promise<void> => {
-    for (const { row } of batch) untrimmed.set(row.gateway, (untrimmed.get(row.gateway) ?? 0) + 1)
-    for (const [gateway, rows] of untrimmed) {
+  /** The next batch, out of what waits. */
+  #take(): PendingEntry[] {
+    let count = 0
+    let bytes = 0
+    while (count < this.#waiting.length && count < batchRows && bytes < batchBytes) {
+      bytes += this.#waiting[count]?.bytes ?? 0
+      count += 1
+    }
+    return this.#waiting.splice(0, count)
+  }
+
+  #make(entry: PendingEntry): LogEntry[] {
+    try {
+      return [entry.make()]
+    } catch (error) {
+      this.#lost += 1
+      this.#options.report('a record cannot be made', error)
+      return []
+    }
+  }
+
+  async #trim(batch: readonly LogEntry[]): Promise<void> {
+    for (const { row } of batch) this.#untrimmed.set(row.gateway, (this.#untrimmed.get(row.gateway) ?? 0) + 1)
+    for (const [gateway, rows] of this.#untrimmed) {
       if (rows < trimRows) continue
-      untrimmed.delete(gateway)
-      const { rows: kept, strategy, ageMs } = retentionOf(gateway)
-      const before = ageMs === undefined ? 0 : Date.now() - ageMs
-      const rowsMax = strategy === 'DELETE_OLDEST' ? kept : Number.MAX_SAFE_INTEGER
-      try {
-        await logs.trim(gateway, rowsMax, before)
-        if (rowsMax !== kept && (await logs.count({ gateway, filters: [] })) >= kept) full.add(gateway)
-        else full.delete(gateway)
-      } catch (error) {
-        report('logs cannot be trimmed', error)
-      }
+      this.#untrimmed.delete(gateway)
+      await this.#retain(gateway).catch((error: unknown) =>
+        this.#options.report('logs cannot be trimmed', error),
+      )
     }
   }
 
-  const flush = async (): Promise<void> => {
-    let isWritten = true
-    while (waiting.length > 0 && isWritten) {
-      const one = writeBatch()
-      writing.add(one)
-      isWritten = await one
-      writing.delete(one)
-    }
-    if (!isWritten) later(retryMs)
+  async #retain(gateway: string): Promise<void> {
+    const { logs, retentionOf } = this.#options
+    const { rows, strategy, ageMs } = retentionOf(gateway)
+    const before = ageMs === undefined ? 0 : Date.now() - ageMs
+    const isStopping = strategy === 'STOP_INSERTING'
+    await logs.trim(gateway, isStopping ? Number.MAX_SAFE_INTEGER : rows, before)
+    if (isStopping && (await logs.count({ gateway, filters: [] })) >= rows) this.#full.add(gateway)
+    else this.#full.delete(gateway)
   }
 
-  const later = (ms: number): void => {
+  #later(ms: number): void {
     const now = Date.now()
     // One that is overdue was cut off with the request that it was begun in.
-    if (now < dueAt + flushMs) return
-    dueAt = now + ms
+    if (now < this.#dueAt + flushMs) return
+    this.#dueAt = now + ms
     const work = pause(ms).then(() => {
-      dueAt = 0
-      return flush()
+      this.#dueAt = 0
+      return this.#flush()
     })
-    defer?.(work)
-  }
-
-  return {
-    add(entry) {
-      if (full.has(entry.row.gateway)) return
-      const size = sizeOf(entry)
-      if (waiting.length >= waitingRows || bytes + size > waitingBytes) {
-        lost += 1
-        return
-      }
-      waiting.push(entry)
-      bytes += size
-      if (waiting.length < batchRows || isDegraded) return later(flushMs)
-      const work = flush()
-      defer?.(work)
-    },
-    async flush() {
-      await flush()
-      await Promise.all(writing)
-    },
-    health: () => ({ status: isDegraded || lost > 0 ? 'degraded' : 'ok', lost }),
+    this.#options.defer?.(work)
   }
 }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { chat, ended, type LineOptions, ledger, newKey, now, seen, upstream } from '../client.ts'
+import { at, chat, ended, type LineOptions, ledger, newKey, now, post, seen, upstream } from '../client.ts'
 import { tokens } from '../config.ts'
 import type { Target } from '../target.ts'
 import type { Control } from '../upstream/control.ts'
@@ -77,7 +77,28 @@ function messagesSuite(target: Target): void {
       expect(done?.metadata.usage, `${provider} ${endpoint}`).toMatchObject({ basis: 'reported' })
       const { inputTokens } = done!.metadata.usage as { inputTokens: number }
       expect(inputTokens, `${provider} ${endpoint}`).toBeGreaterThan(0)
+      expect(done?.metadata.cost).toEqual({ value: null, currency: 'USD', basis: 'unknown' }) // there is no model m
     }
+    line.close()
+  })
+
+  test('the cost is told with the usage, and is the same over HTTP', async () => {
+    const line = await open(target)
+    const query = chat('x', { model: 'gpt-4.1' })
+    const done = (
+      await line.result(line.create({ provider: 'openai', endpoint: 'chat/completions', query }))
+    ).at(-1)
+    const { inputTokens, outputTokens } = done!.metadata.usage as {
+      inputTokens: number
+      outputTokens: number
+    }
+    const { value } = done!.metadata.cost as { value: number }
+    expect(value).toBeCloseTo((inputTokens * 2 + outputTokens * 8) / 1e6, 12)
+    const detach = { ...upstream({}), 'cf-aig-on-disconnect': 'detach' }
+    const response = await post(at(target, '/openai/chat/completions'), query, detach)
+    await response.text()
+    const state = await fetch(at(target, `/run/${response.headers.get('cf-aig-run-id')}`))
+    expect(await state.json()).toMatchObject({ state: 'done', cost: { value, basis: 'estimated' } })
     line.close()
   })
 

@@ -1,0 +1,105 @@
+import type { LogRow } from '../store/logs.ts'
+import type { Account, Call, Ending, Step } from '../types.ts'
+
+/** What is known of an attempt at its end. */
+export interface Ended {
+  readonly id: string
+  readonly call: Call
+  readonly step: Step
+  /** Of the step, from 0. */
+  readonly index: number
+  /** Of its tries, from 1. */
+  readonly number: number
+  /** Milliseconds since the epoch. */
+  readonly startedAt: number
+  readonly durationMs: number
+  readonly firstByteMs: number | undefined
+  /** Undefined where there was none. */
+  readonly response: Response | undefined
+  /** Bytes of its body. */
+  readonly size: number
+  /** As the provider names it. */
+  readonly model: string
+  readonly account: Account
+  readonly ending: Ending
+  /** It came from the cache. */
+  readonly isHit: boolean
+}
+
+/** The row of an attempt. Its path, error and metadata may still hold secrets. */
+export function toRow(ended: Ended): LogRow {
+  const { call, step, response, ending } = ended
+  const status = response?.status ?? null
+  const contentType = response?.headers.get('content-type') ?? ''
+  const isRefused = status !== null && status >= 400
+  const outcome = isRefused && ending.outcome === 'completed' ? 'failed' : ending.outcome
+  const { metadata, customCost } = step.options
+  return {
+    id: ended.id,
+    gateway: call.gateway,
+    created_at: ended.startedAt,
+    request_id: call.requestId,
+    event_id: call.eventId,
+    run_id: call.runId ?? null,
+    principal: call.principal.name,
+    provider: step.provider,
+    model: ended.model,
+    path: step.url.pathname,
+    step: ended.index,
+    attempt: ended.number,
+    status_code: status,
+    success: outcome === 'completed',
+    cached: ended.isHit,
+    outcome,
+    upstream_stopped: ending.upstreamStopped,
+    error: ending.error?.message ?? null,
+    duration: Math.round(ended.durationMs),
+    ttft: ended.firstByteMs === undefined ? null : Math.round(ended.firstByteMs),
+    streamed: isStreamed(contentType),
+    request_content_type: step.headers.get('content-type') ?? '',
+    response_content_type: contentType,
+    request_size: sizeOf(step),
+    response_size: ended.size,
+    ...toSpent(ended.account),
+    custom_cost: customCost !== undefined,
+    metadata: metadata ? JSON.stringify(metadata) : null,
+    user_agent: step.headers.get('user-agent'),
+  }
+}
+
+/** Whether an answer came as a stream of events. */
+export const isStreamed = (contentType: string): boolean =>
+  /^(?:text\/event-stream|application\/(?:vnd\.amazon\.eventstream|stream\+json))\b/i.test(contentType)
+
+type Spent = Pick<
+  LogRow,
+  | 'tokens_in'
+  | 'tokens_out'
+  | 'tokens_cached'
+  | 'tokens_cache_written'
+  | 'tokens_reasoning'
+  | 'usage_basis'
+  | 'cost'
+  | 'cost_basis'
+>
+
+function toSpent({ usage, cost }: Account): Spent {
+  return {
+    tokens_in: usage?.inputTokens ?? null,
+    tokens_out: usage?.outputTokens ?? null,
+    tokens_cached: usage?.cachedTokens ?? null,
+    tokens_cache_written: usage?.cacheWriteTokens ?? null,
+    tokens_reasoning: usage?.reasoningTokens ?? null,
+    usage_basis: usage?.basis ?? null,
+    cost: cost?.value ?? null,
+    cost_basis: cost?.basis ?? 'unknown',
+  }
+}
+
+function sizeOf({ body, headers }: Step): number | null {
+  if (body === null) return 0
+  if (body instanceof Uint8Array) return body.byteLength
+  if (typeof body === 'string') return body.length
+  const length = headers.get('content-length')
+  return length === null ? null : Number(length)
+}

@@ -42,7 +42,7 @@ export async function* streamHttp(asked: Asked, send: Send): AsyncGenerator<RunF
     yield { ...toDone('incomplete', seq), error: { code: 'provider_failed', message } }
     return
   }
-  yield toDone(response.ok ? 'completed' : 'failed', seq)
+  yield toDone(response.status < 400 ? 'completed' : 'failed', seq)
 }
 
 /** A request that names its method or body goes to the provider's path, where `config` has no place. */

@@ -17,6 +17,7 @@ import { type Meeting, meetingOf } from './routes/sharing.ts'
 import { readUniversal } from './routes/universal.ts'
 import type { RunQuery } from './runs/elsewhere.ts'
 import { Home, type HomeOptions } from './runs/home.ts'
+import type { SessionState } from './runs/run.ts'
 import type { Session } from './session/host.ts'
 import { LiveSession } from './session/server.ts'
 import { type Cache, createMemoryCache } from './store/cache.ts'
@@ -35,7 +36,7 @@ export interface Gateway {
   /** Serve a socket whose upgrade was granted. */
   open(socket: Socket, start: SessionStart, home?: Home): Session
   /** Hold a session whose memory is gone, so that it can be taken up again. */
-  restore(start: SessionStart, home: Home): void
+  restore(start: SessionStart, home: Home, kept: SessionState): void
   /** A home of its own, for a runtime that keeps each session in a place of its own. */
   createHome(options?: Omit<HomeOptions, 'limits'>): Home
   /**
@@ -112,7 +113,7 @@ export function createGateway(config: Config, runtime: Runtime, given: Given = {
       }
     },
     open: (socket, start, home = here) => serveSocket(socket, start, finder(start), home),
-    restore: (start, home) => keepSession(start, finder(start), home),
+    restore: (start, home, kept) => keepSession(start, finder(start), home, kept),
     createHome,
     homeOf,
     async meetingOf(request) {

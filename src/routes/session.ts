@@ -2,6 +2,7 @@ import { readHeaders } from '../controls.ts'
 import { GatewayError } from '../errors.ts'
 import { newId } from '../ids.ts'
 import type { Home } from '../runs/home.ts'
+import type { SessionState } from '../runs/run.ts'
 import { isSame, type Owner } from '../runs/terms.ts'
 import type { Defaults, Host, Session, SessionInit } from '../session/host.ts'
 import type { Wire } from '../session/messages.ts'
@@ -88,7 +89,7 @@ function findSession(
   const [id, count] = [searchParams.get('session'), searchParams.get('attempt')]
   if (count !== null && !/^\d{1,15}$/.test(count))
     throw new GatewayError('bad_request', 'attempt: a whole number')
-  const held = id === null ? undefined : home.sessions.get(id)
+  const held = id === null ? undefined : home.session(id)
   if (id === null || !held || !isSame(held.owner, owner)) return undefined
   if (count === null) return { id }
   if (Number(count) < held.attempt) throw new GatewayError('conflict', 'A later connection has this session')
@@ -103,9 +104,9 @@ export function serveSocket(socket: Socket, start: SessionStart, find: FindRoom,
   return openSession(socket, toInit(start), home, hostOf(start, find, home))
 }
 
-/** Hold a session whose socket is gone, and whose runs may be. */
-export function keepSession(start: SessionStart, find: FindRoom, home: Home): void {
-  holdSession(toInit(start), home, hostOf(start, find, home))
+/** Hold a session whose memory is gone, and whose socket and runs may be. */
+export function keepSession(start: SessionStart, find: FindRoom, home: Home, kept: SessionState): void {
+  holdSession(toInit(start), home, hostOf(start, find, home), kept)
 }
 
 const toInit = ({ gateway, credential, ...init }: SessionStart): SessionInit => ({

@@ -1,6 +1,6 @@
 import { toGatewayError } from '../errors.ts'
 import { breakOff } from '../streams.ts'
-import type { Reader } from './run.ts'
+import type { Reader } from './reader.ts'
 
 /** What a reader still reads, as a body that breaks off where its run did. `left` is called when it is left. */
 export function toBody(reader: Reader, left: () => void = () => reader.close()): ReadableStream<Uint8Array> {

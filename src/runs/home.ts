@@ -5,7 +5,7 @@ import { pause } from '../pause.ts'
 import type { Shared } from '../types.ts'
 import type { AskElsewhere } from './elsewhere.ts'
 import { pump, type Start } from './pump.ts'
-import { type Journal, Run, type RunRecord } from './run.ts'
+import { type Journal, Run, type RunRecord, type SessionState } from './run.ts'
 import { isSame, type Owner } from './terms.ts'
 
 /** Something a home holds until it is due. */
@@ -139,6 +139,18 @@ export class Home {
       Number.parseInt(run.id.slice(run.id.lastIndexOf('-') + 1), 36) + 1,
     )
     this.sweepSoon()
+  }
+
+  /** A session that is held, and not due. */
+  session(id: string): Held | undefined {
+    const held = this.sessions.get(id)
+    const dueAt = held?.dueAt()
+    return dueAt === undefined || dueAt > this.now ? held : undefined
+  }
+
+  /** Keep what a session must not lose with its memory. */
+  keep(session: string, state: SessionState): void {
+    this.#options.journal?.session(session, state)
   }
 
   /** The runs of an owner's session that were held before the session was. */

@@ -1,5 +1,5 @@
 import { limits } from '../limits.ts'
-import type { Reader } from '../runs/run.ts'
+import type { Reader } from '../runs/reader.ts'
 import type { Socket } from '../types.ts'
 
 /** One connection of a session: its socket, and what is read over it. */

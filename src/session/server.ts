@@ -2,7 +2,7 @@ import { toGatewayError } from '../errors.ts'
 import { newId } from '../ids.ts'
 import { limits } from '../limits.ts'
 import type { Held, Home } from '../runs/home.ts'
-import type { Run } from '../runs/run.ts'
+import type { Run, SessionState } from '../runs/run.ts'
 import { isSame, type Owner } from '../runs/terms.ts'
 import type { Frame, Socket } from '../types.ts'
 import { failed } from './deliver.ts'
@@ -27,15 +27,16 @@ export class LiveSession implements Held {
   #leftAt: number | undefined
   #heardAt: number
 
-  constructor(init: SessionInit, home: Home, host: Host) {
+  /** `kept` is what was kept of it when its memory was lost. */
+  constructor(init: SessionInit, home: Home, host: Host, kept?: SessionState) {
     this.init = init
     this.#home = home
     this.#host = host
-    this.#requests = new Requests(init, home, host)
-    this.#defaults = init.defaults
+    this.#requests = new Requests(init, home, host, kept?.waiting ?? [], () => this.#keep())
+    this.#defaults = kept?.defaults ?? init.defaults
     this.#attempt = init.attempt ?? 0
     this.#heardAt = home.now
-    this.#leftAt = home.now
+    this.#leftAt = kept?.leftAt
   }
 
   get owner(): Owner {
@@ -67,6 +68,8 @@ export class LiveSession implements Held {
       const runs = resumed ? { runs: this.#requests.list() } : {}
       line.send(frames.ready({ id: this.init.id, resumed, ...runs }, this.#home.limits, limits.messageBytes))
       if (this.#home.isDraining) this.goAway(0)
+      this.#requests.arrive()
+      this.#keep()
     }
     return {
       receive: (frame) => {
@@ -115,8 +118,19 @@ export class LiveSession implements Held {
     this.#line = undefined
     if (this.init.wire === 'base') this.#home.sessions.delete(this.init.id)
     this.#leftAt = this.#home.now
+    this.#keep()
     this.#home.sweepSoon()
     this.#requests.leave()
+  }
+
+  /** One of the base wire ends with its connection. */
+  #keep(): void {
+    if (this.init.wire === 'base') return
+    this.#home.keep(this.init.id, {
+      defaults: this.#defaults,
+      ...(this.#leftAt !== undefined && { leftAt: this.#leftAt }),
+      waiting: this.#requests.waiting,
+    })
   }
 
   #receive(frame: Frame, line: Line): void {
@@ -179,6 +193,7 @@ export class LiveSession implements Held {
     const defaults = Object.fromEntries(merged)
     this.#host.checkDefaults(defaults)
     this.#defaults = defaults
+    this.#keep()
   }
 }
 
@@ -196,9 +211,9 @@ function refuse(socket: Socket, code: number, reason: string): Session {
   return { receive: () => undefined, closed: () => undefined }
 }
 
-/** Hold a session without a socket. */
-export function holdSession(init: SessionInit, home: Home, host: Host): LiveSession {
-  const session = new LiveSession(init, home, host)
+/** Hold a session without a socket, or whose socket is asleep. */
+export function holdSession(init: SessionInit, home: Home, host: Host, kept?: SessionState): LiveSession {
+  const session = new LiveSession(init, home, host, kept)
   home.sessions.set(init.id, session)
   home.sweepSoon()
   return session

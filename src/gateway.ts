@@ -8,6 +8,7 @@ import type { Assemble } from './observe/assemble/assemble.ts'
 import type { CreatePricing } from './observe/pricing.ts'
 import { createRooms, toRetention } from './rooms.ts'
 import { answerCall, createAnswer, type Respond } from './routes/answer.ts'
+import { compatSlug, readCompat } from './routes/compat.ts'
 import type { Asking, Room } from './routes/context.ts'
 import { readNative } from './routes/native.ts'
 import { toFailure } from './routes/respond.ts'
@@ -153,10 +154,11 @@ function createApp({ find, report, refuse, health, manage }: Parts): Hono<{ Bind
     if (method === 'POST') return readUniversal(asking.request, asking.requestId, asking.room)
     throw new GatewayError(method === 'GET' ? 'upgrade_required' : 'method_not_allowed')
   }, report)
-  const native = answerCall(
-    ({ request, requestId, room }) => readNative(request, targetOf(request.url), requestId, room),
-    report,
-  )
+  const native = answerCall(({ request, requestId, room }) => {
+    const target = targetOf(request.url)
+    const read = target.slug === compatSlug ? readCompat : readNative
+    return read(request, target, requestId, room)
+  }, report)
   const run =
     (respond: (asking: Asking, runId: string) => Promise<Response>, runId: string): Respond =>
     (asking) =>

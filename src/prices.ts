@@ -1,4 +1,4 @@
-import * as z from 'zod'
+import * as z from 'zod/mini'
 
 /** US dollars for each kind of token; a kind that is not named costs what the whole does that it is part of. */
 export interface TokenPrices {
@@ -45,7 +45,7 @@ export interface PriceSettings extends Price {
   model: string | readonly string[]
 }
 
-const dollars = z.number().min(0).optional()
+const dollars = z.optional(z.number().check(z.minimum(0)))
 const kinds = z.strictObject({
   input: dollars,
   output: dollars,
@@ -59,19 +59,24 @@ const kinds = z.strictObject({
   image_input: dollars,
   image_output: dollars,
   image_cache_read: dollars,
-} satisfies Record<keyof TokenPrices, z.ZodType>)
-const tokens = { per_million: kinds.optional(), per_token: kinds.optional() }
-const name = z.string().min(1)
+} satisfies Record<keyof TokenPrices, z.ZodMiniType>)
+const tokens = { per_million: z.optional(kinds), per_token: z.optional(kinds) }
+const name = z.string().check(z.minLength(1))
 
 /** Prices in a configuration. */
-export const priceSettings: z.ZodType<PriceSettings> = z
+export const priceSettings: z.ZodMiniType<PriceSettings> = z
   .strictObject({
-    model: z.union([name, z.array(name).min(1)]),
+    model: z.union([name, z.array(name).check(z.minLength(1))]),
     ...tokens,
     per_request: dollars,
     per_search: dollars,
     per_audio_hour: dollars,
-    above: z.array(z.strictObject({ input_tokens: z.int().min(1), ...tokens })).optional(),
+    above: z.optional(z.array(z.strictObject({ input_tokens: z.int().check(z.minimum(1)), ...tokens }))),
   })
-  .refine(({ per_million, per_token }) => !(per_million && per_token), 'per_million or per_token, not both')
-  .refine(({ model: _, ...price }) => Object.keys(price).length > 0, 'it names no price')
+  .check(
+    z.refine(
+      ({ per_million, per_token }) => !(per_million && per_token),
+      'per_million or per_token, not both',
+    ),
+    z.refine(({ model: _, ...price }) => Object.keys(price).length > 0, 'it names no price'),
+  )

@@ -14,6 +14,7 @@ import { createSend } from './pipeline/send.ts'
 import { type KeySource, withKeys } from './providers/keyed.ts'
 import { assertCustom, createProviders, type LiveProviders } from './providers/providers.ts'
 import type { Room } from './routes/context.ts'
+import { listModels } from './routes/models.ts'
 import { createTokens, type LiveTokens } from './routes/tokens.ts'
 import type { Cache } from './store/cache.ts'
 import type { ConfigStore, Stored, StoredProvider } from './store/config.ts'
@@ -54,6 +55,7 @@ export interface Rooms {
 const unpriced: Pricing = {
   costOf: () => ({ value: null, currency: 'USD', basis: 'unknown' }),
   estimateCost: () => undefined,
+  rulesOf: () => [],
 }
 
 /** Make the rooms of the configuration; those of the store come with the first request. */
@@ -64,6 +66,8 @@ export function createRooms(base: Base): Rooms {
   const vault = createVault(env)
   const takesUsage = (slug: string) => providers.get(slug)?.takesUsage ?? false
   const pricing = base.pricing?.(providers.get) ?? unpriced
+  const aliases = new Map(Object.entries(config.aliases))
+  const models = listModels(config, providers, pricing)
 
   let keyrings: ReadonlyMap<string, Keyring> = new Map()
   /** A provider's key in the configuration comes before one that is stored for whoever names none. */
@@ -96,7 +100,7 @@ export function createRooms(base: Base): Rooms {
     }
     const send = createSend(own, runtime)
     const run = createPipeline({ settings, send, pricing, takesUsage, cache, counters, recording, runtime })
-    return { settings, gate, providers: own, run, defaults: toDefaults(settings) }
+    return { settings, gate, providers: own, run, defaults: toDefaults(settings), aliases, models }
   }
 
   const configured = new Map(config.gateways.map((settings) => [settings.id, toRoom(settings)]))
@@ -176,6 +180,7 @@ function toDefaults(settings: GatewaySettings): Options {
     ...(maxAttempts && { maxAttempts }),
     ...(retryDelay != null && { retryDelay }),
     ...(backoff && { backoff }),
+    ...(settings.compat_lenient && { compatLenient: true }),
   }
 }
 

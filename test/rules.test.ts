@@ -15,9 +15,10 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   gateway: ['manage', 'rooms', 'routes', 'session', 'runs', 'observe', 'store'],
   manage: ['rooms', 'providers', 'store'],
   rooms: ['routes', 'pipeline', 'providers', 'observe', 'store'],
-  routes: ['pipeline', 'session', 'runs', 'providers', 'observe', 'store'],
+  routes: ['pipeline', 'session', 'runs', 'providers', 'dialects', 'observe', 'store'],
   pipeline: ['providers', 'runs', 'observe', 'store'],
-  providers: [],
+  providers: ['dialects'],
+  dialects: [],
   session: ['runs'],
   runs: [],
   observe: [],
@@ -38,6 +39,7 @@ const shared = new Set([
   'hash',
   'streams',
   'splitter',
+  'eventstream',
   'pause',
 ])
 

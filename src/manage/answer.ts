@@ -84,8 +84,8 @@ function toManageError(error: unknown): ManageError {
  * A value as its schema wants it.
  * @throws ManageError invalid, naming the place in the request, never a value
  */
-export function parse<T>(schema: z.ZodType<T>, value: unknown, place: 'body' | 'query'): T {
-  const parsed = schema.safeParse(value)
+export function parse<T>(schema: z.core.$ZodType<T>, value: unknown, place: 'body' | 'query'): T {
+  const parsed = z.safeParse(schema, value)
   if (parsed.success) return parsed.data
   const issue = parsed.error.issues[0]
   const path = [place, ...(issue?.path ?? []).filter((part) => typeof part !== 'symbol')]

@@ -59,7 +59,7 @@ function toOperation(one: Route): object {
   }
 }
 
-function toParameters(query: z.ZodType | undefined): object[] {
+function toParameters(query: z.core.$ZodType | undefined): object[] {
   const { properties = {}, required = [] } = query ? toSchema(query, 'input') : {}
   return Object.entries(properties as Record<string, Schema>).map(([name, schema]) => ({
     name,
@@ -69,7 +69,7 @@ function toParameters(query: z.ZodType | undefined): object[] {
   }))
 }
 
-function toSuccess(result: z.ZodType | undefined): object {
+function toSuccess(result: z.core.$ZodType | undefined): object {
   if (!result) return { description: 'As it was recorded' }
   const schema = {
     type: 'object',
@@ -85,7 +85,7 @@ function toSuccess(result: z.ZodType | undefined): object {
   return { description: 'Done', content: { 'application/json': { schema } } }
 }
 
-function toSchema(schema: z.ZodType, io: 'input' | 'output'): Schema {
+function toSchema(schema: z.core.$ZodType, io: 'input' | 'output'): Schema {
   const { $schema: _, ...rest } = z.toJSONSchema(schema, {
     io,
     unrepresentable: 'any',

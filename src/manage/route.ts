@@ -47,13 +47,13 @@ export interface Route<Query = unknown, Body = unknown> {
   /** Any token with the scope will do, as the room itself looks which gateways it is for. */
   readonly isShared?: boolean
   /** Absent: no query is taken. */
-  readonly query?: z.ZodType<Query>
+  readonly query?: z.core.$ZodType<Query>
   /** Absent: no body is read. */
-  readonly body?: z.ZodType<Body>
+  readonly body?: z.core.$ZodType<Body>
   /** What the description says of the body, where its schema does not. */
-  readonly shown?: z.ZodType
+  readonly shown?: z.core.$ZodType
   /** Of `result`; absent: the answer is no JSON of ours. */
-  readonly result?: z.ZodType
+  readonly result?: z.core.$ZodType
   handle(asked: Asked<Query, Body>): Promise<Outcome | Response>
 }
 

@@ -22,6 +22,8 @@ export interface Pricing {
    * no price is known.
    */
   estimateCost(step: Step): number | undefined
+  /** What the list says of a provider's models. */
+  rulesOf(slug: string): readonly PriceRule[]
 }
 
 interface Finders {
@@ -55,6 +57,7 @@ export function createPricing(
     finder?.(modelOf(step.url, textOf(step)), now())
 
   return {
+    rulesOf: (slug) => list?.books[find(slug)?.book ?? '']?.rules ?? [],
     costOf(step, { usage, dollars, model }, status) {
       const finders = findersOf(step.provider)
       const own = look(finders?.own, step, model)

@@ -9,6 +9,7 @@ import { createLimit } from './limit.ts'
 import { createRecord, type Recording, recordHit } from './record.ts'
 import { createRoute } from './route.ts'
 import type { Send } from './send.ts'
+import { createTranslate, shapeErrors } from './translate.ts'
 
 /** What the pipeline of one gateway is made of. */
 export interface PipelineOptions {
@@ -31,6 +32,7 @@ export function createPipeline(options: PipelineOptions): Handler {
   const { settings, send, cache, counters, recording, pricing, takesUsage, runtime } = options
   const asksUsage = (provider: string) => settings.stream_usage !== false && takesUsage(provider)
   const stages: readonly Stage[] = [
+    shapeErrors,
     createCacheStage({
       cache,
       ttl: settings.cache_ttl ?? null,
@@ -47,6 +49,7 @@ export function createPipeline(options: PipelineOptions): Handler {
     pricing,
     runtime,
   }
-  const route = createRoute(createBudget(budget, createRecord(send, { pricing, recording, asksUsage })))
+  const record = createRecord(send, { pricing, recording, asksUsage })
+  const route = createRoute(createTranslate(createBudget(budget, record)))
   return stages.reduceRight<Handler>((next, stage) => (call) => stage(call, next), route)
 }

@@ -28,6 +28,8 @@ export interface Sent {
   readonly response: Response
   readonly watch: Watch
   readonly logId?: string
+  /** Response headers of the gateway's own. */
+  readonly headers?: Readonly<Record<string, string>>
 }
 
 /** Makes one attempt. Throws `GatewayError` only. */

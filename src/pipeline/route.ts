@@ -28,7 +28,7 @@ export function createRoute(send: Try): Handler {
       if ('response' in tried && (tried.response.ok || isLast)) {
         return { ...tried, step: index, attempts, cacheStatus: 'MISS' }
       }
-      if ('error' in tried && isLast) throw atStep(tried.error, index)
+      if ('error' in tried && isLast) throw atStep(tried.error, step.item ?? index)
       await discard(tried)
     }
     throw new GatewayError('internal')

@@ -28,7 +28,8 @@ export function withKeys(providers: Providers, keys: KeySource): Providers {
 
 function toKeyed(provider: Provider, keys: KeySource): Provider {
   const { slug, credentialHeaders, secrets, authorize } = provider
-  const isBrought = ({ headers }: Outgoing): boolean => credentialHeaders.some((name) => headers.has(name))
+  const isBrought = ({ headers }: Pick<Outgoing, 'headers'>): boolean =>
+    credentialHeaders.some((name) => headers.has(name))
   return {
     ...provider,
     get secrets() {
@@ -37,6 +38,10 @@ function toKeyed(provider: Provider, keys: KeySource): Provider {
     async authorize(request, fetch, signal) {
       const key = isBrought(request) ? undefined : await keys.find(slug, request.alias)
       return authorize(key === undefined ? request : { ...request, key }, fetch, signal)
+    },
+    place(model, asked) {
+      const findKey = async () => (isBrought(asked) ? undefined : keys.find(slug, asked.alias))
+      return provider.place(model, { ...asked, findKey })
     },
   }
 }

@@ -1,4 +1,4 @@
-import type * as z from 'zod'
+import type * as z from 'zod/mini'
 import type { Runtime, Step } from '../types.ts'
 
 /** A request on its way to a provider. */
@@ -33,7 +33,7 @@ export type Authorize = (
  * A stored key that is a JSON object; undefined for a plain key, or none.
  * @throws TypeError for JSON of another shape; the key is not quoted
  */
-export function readJsonKey<T>(key: string | undefined, shape: z.ZodType<T>): T | undefined {
+export function readJsonKey<T>(key: string | undefined, shape: z.ZodMiniType<T>): T | undefined {
   if (!key?.trimStart().startsWith('{')) return undefined
   const parsed = shape.safeParse(parseJson(key))
   if (!parsed.success)

@@ -1,11 +1,12 @@
 import type { Env, ProviderSettings } from '../config.ts'
+import type { Dialect } from '../dialects/dialect.ts'
 import { GatewayError } from '../errors.ts'
 import type { PriceSettings } from '../prices.ts'
 import type { Runtime } from '../types.ts'
-import { createAuthorize, credentialHeaders } from './auth.ts'
+import { createAuthorize, credentialHeaders, type Places, placesOf, presentKey } from './auth.ts'
 import type { Authorize, Authorized, Outgoing } from './outgoing.ts'
 import { createResolve } from './paths.ts'
-import { type Auth, bearer, type ProviderRow, table } from './table.ts'
+import { type Auth, bearer, follower, type ProviderRow, table } from './table.ts'
 
 /** A row at work. */
 export interface Provider {
@@ -32,8 +33,26 @@ export interface Provider {
    * @throws GatewayError, or the signal's reason
    */
   authorize(request: Outgoing, fetch: Runtime['fetch'], signal: AbortSignal): Promise<Authorized>
+  /** The wire of a model's chat, if it has one. */
+  dialectOf(model: string): Dialect | undefined
+  /**
+   * What stands before its dialect's paths, and what the address leaves of a model's name.
+   * @throws GatewayError bad_request for a place that nobody named
+   */
+  place(model: string, asked: PlaceAsked): Promise<{ readonly prefix: string; readonly model: string }>
+  /** Put a client's key where this provider looks for it. */
+  present(headers: Headers, key: string): void
   /** @throws TypeError for a key that cannot be one of this provider; it is not quoted */
   assertKey(key: string): void
+}
+
+/** Who asks for the place of a model. */
+export interface PlaceAsked {
+  readonly headers: Headers
+  /** Of the stored key to take. */
+  readonly alias?: string | undefined
+  /** The stored key, where it is not the provider's own. */
+  readonly findKey?: () => Promise<string | undefined>
 }
 
 /** All providers, built-in and configured. */
@@ -105,7 +124,21 @@ function rowOf(slug: string, own: ProviderSettings): ProviderRow {
   const builtIn = Object.hasOwn(table, slug) ? table[slug] : undefined
   const base_url = own.base_url ?? builtIn?.base_url
   if (!base_url) throw new TypeError('not in the table, so it needs a base_url')
-  return { ...builtIn, base_url, auth: authOf(builtIn?.auth ?? bearer, own) }
+  const dialect =
+    own.dialect === undefined ? (builtIn ?? { dialect: follower }).dialect : findDialect(own.dialect)
+  return { ...builtIn, base_url, auth: authOf(builtIn?.auth ?? bearer, own), ...(dialect && { dialect }) }
+}
+
+const dialectsOf = ({ dialect, variants = [] }: ProviderRow): readonly Dialect[] => [
+  ...(dialect ? [dialect] : []),
+  ...variants.map(([, variant]) => variant),
+]
+
+function findDialect(name: string): Dialect {
+  const known = Object.values(table).flatMap(dialectsOf)
+  const found = known.find((dialect) => dialect.name === name)
+  if (found) return found
+  throw new TypeError(`dialect: one of ${[...new Set(known.map((dialect) => dialect.name))].join(', ')}`)
 }
 
 function authOf(auth: Auth, { auth_header, auth_scheme }: ProviderSettings): Auth {
@@ -130,7 +163,7 @@ function createProvider(slug: string, row: ProviderRow, own: ProviderSettings, e
   const settled = new Map(own.account_id === undefined ? [] : [['account_id', own.account_id]])
   const resolve = createResolve({ base_url: row.base_url, isOverridden, paths: row.paths ?? [], settled })
   const fixed = Object.entries(own.headers ?? {})
-  const { target } = row
+  const { target, dialect, prefix = '' } = row
 
   return {
     slug,
@@ -154,7 +187,24 @@ function createProvider(slug: string, row: ProviderRow, own: ProviderSettings, e
       const way = request.key === undefined ? authorize : authorizeWith(request.key)
       return way({ ...request, headers }, fetch, signal)
     },
+    dialectOf: (model) => row.variants?.find(([pattern]) => pattern.test(model))?.[1] ?? dialect,
+    async place(model, { headers, findKey }) {
+      const isKeys = /\{\w+\}/.test(prefix)
+      const stored = isKeys ? ((await findKey?.()) ?? key) : undefined
+      return fillPrefix(prefix, model, isKeys ? placesOf(row.auth, headers, stored) : {})
+    },
+    present: (headers, value) => presentKey(row.auth, headers, value),
   }
+}
+
+function fillPrefix(template: string, model: string, places: Places): { prefix: string; model: string } {
+  const rest = model.split('/')
+  const prefix = template.replace(/\{(model:)?(\w+)\}/g, (_, isModels: string | undefined, name: string) => {
+    const place = isModels ? rest.length > 1 && rest.shift() : places[name]
+    if (!place) throw new GatewayError('bad_request', `This provider needs its ${name}`)
+    return encodeURIComponent(place)
+  })
+  return { prefix, model: rest.join('/') }
 }
 
 /** @throws GatewayError bad_request for a target that is not on one of the provider's own hosts */

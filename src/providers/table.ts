@@ -1,3 +1,12 @@
+import { anthropic } from '../dialects/anthropic/dialect.ts'
+import { bedrock } from '../dialects/bedrock/dialect.ts'
+import { cohere } from '../dialects/cohere.ts'
+import type { Dialect } from '../dialects/dialect.ts'
+import { aiStudio, vertex as gemini } from '../dialects/gemini/dialect.ts'
+import { likeOpenai, openai } from '../dialects/openai.ts'
+import { responses } from '../dialects/responses/dialect.ts'
+import { workersAi } from '../dialects/workers-ai.ts'
+
 /** A key in a header. */
 export interface HeaderAuth {
   readonly kind: 'header'
@@ -43,6 +52,15 @@ export interface ProviderRow {
   readonly prices?: string
   /** A header that may name the whole target, and the domains it may be in. */
   readonly target?: { readonly header: string; readonly hosts: readonly string[] }
+  /** The wire of its chat; absent where it has none. */
+  readonly dialect?: Dialect
+  /** Models that speak another one. */
+  readonly variants?: readonly (readonly [model: RegExp, dialect: Dialect])[]
+  /**
+   * Stands before the dialect's paths. `{name}` is a place that the key knows of, `{model:name}` the first part of the
+   * model's name.
+   */
+  readonly prefix?: string
 }
 
 /** What most providers take, and a configured one unless told otherwise. */
@@ -60,18 +78,26 @@ const vertex = (location: string, base_url: string): PathRule => {
   return { from: path, to: path, base_url }
 }
 
+/** The wire of the many that follow OpenAI's, and of a configured one unless told otherwise. */
+export const follower: Dialect = likeOpenai()
+/** Those of them that take reasoning back, and that serve Responses too. */
+const reasoner = likeOpenai({ reasons: true })
+const responder = likeOpenai({ reasons: true, responds: true })
+
 const grok: ProviderRow = {
   base_url: 'https://api.x.ai/v1',
   auth: bearerOrKey,
   paths: optional('v1'),
   env: 'XAI_API_KEY',
   prices: 'x-ai',
+  dialect: responder,
 }
 const perplexity: ProviderRow = {
   base_url: 'https://api.perplexity.ai',
   auth: bearer,
   env: 'PERPLEXITY_API_KEY',
   prices: 'perplexity',
+  dialect: follower,
 }
 
 /** Every provider, by the slug its users write (contract 1.2). To add one, add a row. */
@@ -82,12 +108,15 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     paths: optional('v1'),
     env: 'OPENAI_API_KEY',
     stream_usage: true,
+    dialect: openai,
+    variants: [[/^(o\d.*-(pro|deep-research)|gpt-[\d.]+-(pro|codex)|codex|computer-use)/, responses]],
   },
   anthropic: {
     base_url: 'https://api.anthropic.com/v1',
     auth: key('x-api-key'),
     paths: optional('v1'),
     env: 'ANTHROPIC_API_KEY',
+    dialect: anthropic,
   },
   'azure-openai': {
     base_url: 'https://{resource}.openai.azure.com/openai',
@@ -98,6 +127,8 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     ],
     env: 'AZURE_OPENAI_API_KEY',
     prices: 'azure',
+    dialect: openai,
+    prefix: '{model:resource}/openai/v1/',
   },
   'aws-bedrock': {
     base_url: 'https://bedrock-runtime.{region}.amazonaws.com',
@@ -112,6 +143,8 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     ],
     env: 'AWS_BEARER_TOKEN_BEDROCK',
     prices: 'aws',
+    dialect: bedrock,
+    prefix: 'bedrock-runtime/{region}/',
   },
   baseten: {
     base_url: 'https://inference.baseten.co/v1',
@@ -122,6 +155,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     ],
     env: 'BASETEN_API_KEY',
     stream_usage: true,
+    dialect: follower,
   },
   cartesia: { base_url: 'https://api.cartesia.ai', auth: key('x-api-key'), env: 'CARTESIA_API_KEY' },
   cerebras: {
@@ -130,8 +164,9 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     paths: optional('v1'),
     env: 'CEREBRAS_API_KEY',
     stream_usage: true,
+    dialect: follower,
   },
-  cohere: { base_url: 'https://api.cohere.com', auth: bearer, env: 'CO_API_KEY' },
+  cohere: { base_url: 'https://api.cohere.com', auth: bearer, env: 'CO_API_KEY', dialect: cohere },
   deepgram: {
     base_url: 'https://api.deepgram.com',
     auth: { ...scheme('Token'), also: ['token'] },
@@ -143,6 +178,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     paths: optional('v1'),
     env: 'DEEPSEEK_API_KEY',
     stream_usage: true,
+    dialect: reasoner,
   },
   elevenlabs: { base_url: 'https://api.elevenlabs.io', auth: key('xi-api-key'), env: 'ELEVENLABS_API_KEY' },
   fal: {
@@ -157,6 +193,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     paths: optional('inference/v1', 'v1'),
     env: 'FIREWORKS_API_KEY',
     stream_usage: true,
+    dialect: reasoner,
   },
   'google-ai-studio': {
     base_url: 'https://generativelanguage.googleapis.com',
@@ -164,6 +201,8 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     env: 'GEMINI_API_KEY',
     stream_usage: true,
     prices: 'google',
+    dialect: aiStudio,
+    prefix: 'v1beta/',
   },
   'google-vertex-ai': {
     base_url: 'https://aiplatform.googleapis.com',
@@ -177,6 +216,8 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     env: 'GOOGLE_APPLICATION_CREDENTIALS_JSON',
     stream_usage: true,
     prices: 'google',
+    dialect: gemini,
+    prefix: 'v1/projects/{project}/locations/{region}/',
   },
   grok,
   xai: grok,
@@ -186,6 +227,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     paths: optional('openai/v1', 'v1'),
     env: 'GROQ_API_KEY',
     stream_usage: true,
+    dialect: follower,
   },
   huggingface: { base_url: 'https://api-inference.huggingface.co/models', auth: bearer, env: 'HF_TOKEN' },
   ideogram: { base_url: 'https://api.ideogram.ai', auth: key('api-key'), env: 'IDEOGRAM_API_KEY' },
@@ -194,6 +236,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     auth: bearer,
     paths: optional('v1'),
     env: 'MISTRAL_API_KEY',
+    dialect: follower,
   },
   nebius: {
     base_url: 'https://api.tokenfactory.nebius.com/v1',
@@ -202,15 +245,28 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     env: 'NEBIUS_API_KEY',
     stream_usage: true,
     prices: 'huggingface_nebius',
+    dialect: follower,
   },
-  ollama: { base_url: 'http://127.0.0.1:11434/v1', auth: bearer, paths: optional('v1'), stream_usage: true },
+  ollama: {
+    base_url: 'http://127.0.0.1:11434/v1',
+    auth: bearer,
+    paths: optional('v1'),
+    stream_usage: true,
+    dialect: follower,
+  },
   openrouter: {
     base_url: 'https://openrouter.ai/api/v1',
     auth: bearerOrKey,
     paths: optional('api/v1', 'v1'),
     env: 'OPENROUTER_API_KEY',
+    dialect: responder,
   },
-  parallel: { base_url: 'https://api.parallel.ai', auth: key('x-api-key'), env: 'PARALLEL_API_KEY' },
+  parallel: {
+    base_url: 'https://api.parallel.ai',
+    auth: key('x-api-key'),
+    env: 'PARALLEL_API_KEY',
+    dialect: follower,
+  },
   perplexity,
   'perplexity-ai': perplexity,
   replicate: {
@@ -225,8 +281,15 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     paths: optional('v1'),
     env: 'TOGETHER_API_KEY',
     stream_usage: true,
+    dialect: follower,
   },
-  vllm: { base_url: 'http://127.0.0.1:8000/v1', auth: bearer, paths: optional('v1'), stream_usage: true },
+  vllm: {
+    base_url: 'http://127.0.0.1:8000/v1',
+    auth: bearer,
+    paths: optional('v1'),
+    stream_usage: true,
+    dialect: reasoner,
+  },
   'workers-ai': {
     base_url: 'https://api.cloudflare.com/client/v4/accounts/{account_id}/ai',
     auth: bearer,
@@ -236,5 +299,6 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     ],
     env: 'CLOUDFLARE_API_TOKEN',
     prices: 'cloudflare',
+    dialect: workersAi,
   },
 }

@@ -848,7 +848,7 @@ function documentTests(target: Target): void {
     for (const path of paths) {
       const { result } = await manage('GET', path.replace('{gateway}', id))
       const one = routes.find((route) => route.method === 'GET' && route.path === path)
-      const parsed = one!.result!.safeParse(result)
+      const parsed = z.safeParse(one!.result!, result)
       expect(parsed.success, `${path}: ${parsed.error && z.prettifyError(parsed.error)}`).toBe(true)
     }
   })

@@ -40,11 +40,22 @@ const hasTexts = (choices: unknown): boolean =>
  */
 export function assemble(contentType: string, body: Uint8Array): string | undefined {
   const events = readEvents(contentType, body)
-  const found = events && dialects.find(([isOf]) => events.some(isOf))
-  if (found) return JSON.stringify(found[1](events))
+  const found = events && dialectOf(events)
+  if (found) return JSON.stringify(found(events))
   return isBinary(contentType) && events
     ? events.map((event) => `${JSON.stringify(event)}\n`).join('')
     : undefined
+}
+
+/** Events before one that says whose they are, as pings and starts do not. */
+const unknownMax = 20
+
+function dialectOf(events: readonly Json[]): Assembler | undefined {
+  for (const event of events.slice(0, unknownMax)) {
+    const found = dialects.find(([isOf]) => isOf(event))
+    if (found) return found[1]
+  }
+  return undefined
 }
 
 const isBinary = (contentType: string): boolean =>

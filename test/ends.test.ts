@@ -117,8 +117,11 @@ describe.each(runtimes)('%s', (runtime) => {
     const streams = [base, own].map((line) => [line, line.create(item(short))] as const)
     const url = at(target, '/openai/chat/completions')
     const http = await post(url, chat('x', { stream: true }), upstream(short))
+    for (const how of ['stop', 'detach'])
+      await fetch(at(target, '/openai/models'), { method: 'HEAD', headers: { 'cf-aig-on-disconnect': how } })
     await Promise.all([base.next(isStream), own.next(isStream)])
     const exit = gateway.terminate()
+    const began = Date.now()
     const goaway = await own.next((frame) => frame.type === 'session.goaway')
     expect(goaway).toMatchObject({ reason: 'shutdown', deadlineMs: 10_000 })
     const refused = await late.result(late.create(item({})))
@@ -130,6 +133,7 @@ describe.each(runtimes)('%s', (runtime) => {
     expect(await http.text()).toMatch(/\[DONE\]\n\n$/)
     expect((await own.closed).code).toBe(1001)
     expect(await exit).toBe(0)
+    expect(Date.now() - began).toBeLessThan(8_000) // nothing is waited for that is over
     await emulator.stop()
   })
 

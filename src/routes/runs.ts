@@ -34,7 +34,8 @@ export async function startDetached(call: Call, room: Room, home: Home): Promise
     const own = { ...call, signal, runId: run.id, ...home.sharing }
     return toReply(own, await room.run(own))
   })
-  return toResponse(reader, { [responseHeaders.requestId]: requestId, [responseHeaders.eventId]: eventId })
+  const own = { [responseHeaders.requestId]: requestId, [responseHeaders.eventId]: eventId }
+  return toResponse(reader, own, call.signal)
 }
 
 /**
@@ -62,18 +63,25 @@ async function ask(
   const token = await takeToken(new Headers(request.headers), room.gate)
   const { credential } = toPrincipal(token, room.gate)
   const owner = { gateway: room.settings.id, credential }
-  const response = await answerQuery({ ...query, owner }, home)
+  const response = await answerQuery({ ...query, owner }, home, request.signal)
   response.headers.set(responseHeaders.requestId, requestId)
   return response
 }
 
-/** What is asked of a run, answered by its home; 404 for one that is gone, never was, or is not theirs. */
-export async function answerQuery({ verb, runId, owner, from }: RunQuery, home: Home): Promise<Response> {
+/**
+ * What is asked of a run, answered by its home; 404 for one that is gone, never was, or is not theirs. `signal` aborts
+ * when who asks has left, where that is known.
+ */
+export async function answerQuery(
+  { verb, runId, owner, from }: RunQuery,
+  home: Home,
+  signal?: AbortSignal,
+): Promise<Response> {
   const run = findRun(runId, owner, home)
   if (!run) return Response.json({ error: 'Request not found' }, { status: 404 }) // contract 2.9
   if (verb === 'resume') {
     if (from < run.first) return toFailure(new GatewayError('gap'), newId())
-    return toResponse(run.read(from), {})
+    return toResponse(run.read(from), {}, signal)
   }
   if (verb === 'stop') {
     run.stop(new GatewayError('client_closed'))
@@ -103,7 +111,14 @@ function toState(run: Run): object {
 }
 
 /** The run as it is read; a run that broke off breaks off the body. */
-async function toResponse(reader: Reader, own: Readonly<Record<string, string>>): Promise<Response> {
+async function toResponse(
+  reader: Reader,
+  own: Readonly<Record<string, string>>,
+  signal?: AbortSignal,
+): Promise<Response> {
+  // Not every runtime cancels the body of a client that has left, least of all before there is one.
+  signal?.addEventListener('abort', () => reader.close(), { once: true })
+  if (signal?.aborted) reader.close()
   const head = await reader.head()
   const headers = new Headers(head?.headers.map(([name, value]): [string, string] => [name, value]))
   for (const [name, value] of Object.entries(own)) headers.set(name, value)

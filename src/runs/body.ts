@@ -10,6 +10,7 @@ export function toBody(reader: Reader, left: () => void = () => reader.close()):
         try {
           const event = await reader.next()
           if (event) return controller.enqueue(event.bytes)
+          if (reader.isClosed) return controller.close() // nobody reads on
           const { outcome } = reader.run.terminal ?? {}
           if (outcome === 'completed' || outcome === 'failed') controller.close()
           else await breakOff(controller, `run ${reader.run.id} ended ${outcome}`)

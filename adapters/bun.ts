@@ -9,6 +9,7 @@ import { givenBy } from './sqlite.ts'
 interface BunServer {
   readonly port: number
   stop(closeConnections: boolean): Promise<void>
+  timeout(request: Request, seconds: number): void
 }
 declare const Bun: {
   serve(options: {
@@ -22,8 +23,6 @@ declare const Bun: {
   }): BunServer
 }
 
-/** Seconds of silence before Bun ends a connection; its largest value, since a model may think for minutes. */
-const httpIdleSeconds = 255
 /** Uploads pass through, so this only bounds what a client may send at all. */
 const requestBytesMax = 1 << 30
 
@@ -39,7 +38,7 @@ export async function serve(config: Config, { port, host, env, data }: ServeOpti
   const server = Bun.serve({
     port,
     hostname: host,
-    idleTimeout: httpIdleSeconds,
+    idleTimeout: idleSeconds,
     maxRequestBodySize: requestBytesMax,
     development: false,
     websocket: {
@@ -50,6 +49,7 @@ export async function serve(config: Config, { port, host, env, data }: ServeOpti
       closeOnBackpressureLimit: true,
     },
     async fetch(request, own) {
+      own.timeout(request, 0) // for as long as it is answered: a model may think for minutes
       return isUpgrade(request) ? sockets.handleUpgrade(request, own as never) : gateway.fetch(request)
     },
   })

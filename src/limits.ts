@@ -20,8 +20,10 @@ export const limits = {
   logStreamBytes: 4_194_304,
   /** Messages of requests under way or waiting on one socket, together. */
   sessionBytes: 67_108_864,
-  /** Answers to faulty messages that one client has not read. */
-  unsentRefusals: 1_000,
+  /** Direct answers to messages, faults among them, that one client has not read. */
+  unsentAnswers: 1_000,
+  /** Runs that are told of over one connection at once. */
+  readings: 1_000,
   /** Steps of one universal request. */
   steps: 32,
   /** From a stop to the terminal record of a run whose provider's connection was not seen to end. */

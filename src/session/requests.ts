@@ -146,7 +146,7 @@ export class Requests {
     try {
       this.#tell(this.#home.find(runId, this.#init.owner), reading)
     } catch (error) {
-      line.refuse(frames.failure(toFrameError(toGatewayError(error)), { eventId }))
+      line.answer(frames.failure(toFrameError(toGatewayError(error)), { eventId }))
     }
   }
 
@@ -162,8 +162,9 @@ export class Requests {
     if (run) this.#stop(run)
   }
 
-  /** @throws GatewayError bad_request, forbidden, expired */
+  /** @throws GatewayError bad_request, forbidden, expired, too_many_requests */
   resume(message: Resume, line: Line): void {
+    line.assertRoom()
     if (this.#isElsewhere(message, line)) return
     const run = this.#findRun(message, true)
     if (!run) return
@@ -177,6 +178,7 @@ export class Requests {
     const wishes: RunWishes | string =
       wire === 'base' ? { onDisconnect: 'stop', raw: false, from: 0 } : readWishes(request)
     if (typeof wishes === 'string') throw new GatewayError('bad_request', wishes)
+    line.assertRoom()
     const digest = wire === 'base' ? undefined : digestOf(request)
     const known = this.#runs.get(eventId)
     if (known) {
@@ -267,7 +269,7 @@ export class Requests {
       const answer = await ask({ verb: 'stop', runId, owner: this.#init.owner, from: 0 })
       if (!answer.ok) throw new GatewayError('forbidden')
     } catch (error) {
-      line.refuse(frames.failure(toFrameError(toGatewayError(error)), { runId }))
+      line.answer(frames.failure(toFrameError(toGatewayError(error)), { runId }))
     }
   }
 
@@ -285,7 +287,7 @@ export class Requests {
       this.#tell(run, { ...reading, eventId: eventId ?? run.init.eventId })
     } catch (error) {
       const named = eventId === undefined ? { runId } : { eventId, runId }
-      reading.line.refuse(frames.failure(toFrameError(toGatewayError(error)), named))
+      reading.line.answer(frames.failure(toFrameError(toGatewayError(error)), named))
     }
   }
 

@@ -148,13 +148,13 @@ export class LiveSession implements Held {
       this.#handle(read.message, { line, eventId, size: frame.length, defaults: this.#defaults })
     } catch (error) {
       const fault = toGatewayError(error)
-      if (this.init.wire === 'base') line.refuse(failed(eventId, fault))
+      if (this.init.wire === 'base') line.answer(failed(eventId, fault))
       else this.#refuse(line, toFrameError(fault), read.named)
     }
   }
 
   #refuse(line: Line, error: FrameError, named: Named): void {
-    line.refuse(this.init.wire === 'base' ? frames.error(error, named) : frames.failure(error, named))
+    line.answer(this.init.wire === 'base' ? frames.error(error, named) : frames.failure(error, named))
   }
 
   #handle(message: ClientMessage, from: From): void {
@@ -174,10 +174,10 @@ export class LiveSession implements Held {
         break
       case 'session.update':
         this.#update(message.headers)
-        line.send(frames.updated())
+        line.answer(frames.updated())
         break
       case 'session.ping':
-        line.send(frames.pong(message.id))
+        line.answer(frames.pong(message.id))
         break
       default:
         message satisfies never

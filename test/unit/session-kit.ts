@@ -27,6 +27,8 @@ export interface Coming {
   readonly id?: string
   readonly attempt?: number
   readonly owner?: Owner
+  /** It never reads. */
+  readonly isDeaf?: boolean
 }
 
 /** Sessions without sockets or providers, and a clock that is set by hand. */
@@ -83,11 +85,14 @@ export function createKit(limits: Partial<SessionLimits> = {}): SessionKit {
   return kit
 }
 
-function connect(kit: SessionKit, { id = newId(), attempt, owner = anyone }: Coming): Client {
+function connect(kit: SessionKit, { id = newId(), attempt, owner = anyone, isDeaf }: Coming): Client {
   const frames: GatewayFrame[] = []
   const state: { code: number | undefined } = { code: undefined }
   const socket = {
-    send: async (frame: string) => void frames.push(JSON.parse(frame) as GatewayFrame),
+    async send(frame: string) {
+      if (isDeaf) return new Promise<void>(() => undefined)
+      frames.push(JSON.parse(frame) as GatewayFrame)
+    },
     close: (code: number) => {
       state.code = code
     },

@@ -102,3 +102,31 @@ describe('the window (PROTOCOL.md, "universal.ack")', () => {
     expect(seen()).toHaveLength(100)
   })
 })
+
+describe('a client that never reads', () => {
+  test.each([
+    { type: 'session.ping', id: 'x' },
+    { type: 'session.update', headers: {} },
+    { type: 'universal.nothing' },
+  ])('is put off when 1,000 answers wait for it: %o', (message) => {
+    const client = createKit().connect({ isDeaf: true })
+    for (let count = 0; count < 1_000; count += 1) client.send(message)
+    expect(client.code).toBeUndefined()
+    client.send(message)
+    expect(client.code).toBe(1013)
+  })
+
+  test('is told of 1,000 runs at once', async () => {
+    const kit = createKit()
+    const first = kit.connect()
+    first.send(create('a'))
+    const { runId } = (await first.next(isType('universal.done'))).metadata
+    const client = kit.connect({ id: first.id, isDeaf: true })
+    for (let count = 0; count < 1_200; count += 1)
+      client.send({ type: 'universal.resume', runId, eventId: `n${count}` })
+    const run = kit.home.find(String(runId), anyone)
+    expect(run.readers).toBe(1_000)
+    client.leave()
+    expect(run.readers).toBe(0)
+  })
+})

@@ -22,6 +22,8 @@ export const limits = {
   sessionBytes: 67_108_864,
   /** Direct answers to messages, faults among them, that one client has not read. */
   unsentAnswers: 1_000,
+  /** Characters of the settings that hold for each request of a session. */
+  defaultsLength: 16_384,
   /** Runs that are told of over one connection at once. */
   readings: 1_000,
   /** Steps of one universal request. */

@@ -1,6 +1,7 @@
-import { readHeaders } from '../controls.ts'
+import { isLasting, readHeaders } from '../controls.ts'
 import { GatewayError } from '../errors.ts'
 import { newId } from '../ids.ts'
+import { limits } from '../limits.ts'
 import type { Home } from '../runs/home.ts'
 import type { SessionState } from '../runs/run.ts'
 import { isSame, type Owner } from '../runs/terms.ts'
@@ -11,6 +12,7 @@ import type { Options, Socket } from '../types.ts'
 import { readOffer, takeToken, toPrincipal } from './authenticate.ts'
 import type { Room } from './context.ts'
 import { isAllowed } from './cors.ts'
+import { fromItem } from './headers.ts'
 import { responseHeaders, toReply } from './respond.ts'
 import { toUniversalCall } from './universal.ts'
 
@@ -59,7 +61,7 @@ export async function grantUpgrade(
   if (offer.offered && offer.selected === undefined) {
     throw new GatewayError('bad_request', 'None of the offered subprotocols can be selected')
   }
-  const { eventId: _, ...options } = readHeaders(headers)
+  readHeaders(headers) // refused here, if they are wrong
   const owner = { gateway: room.settings.id, credential: token?.digest ?? null }
   const wire = offer.selected === 'trunkline.v1' ? 'trunkline.v1' : 'base'
   const asked = wire === 'trunkline.v1' ? findSession(request, owner, home) : undefined
@@ -68,7 +70,7 @@ export async function grantUpgrade(
     headers: { [responseHeaders.requestId]: requestId },
     session: {
       ...owner,
-      defaults: settingsOf(headers, options),
+      defaults: settingsOf(headers),
       id: home.newSessionId(owner),
       wire,
       ...asked,
@@ -125,7 +127,13 @@ function hostOf({ gateway, credential }: SessionStart, find: FindRoom, home: Hom
       const call = { ...asked, ...(runId !== undefined && { runId }), ...home.sharing }
       return toReply(call, await room.run(call))
     },
-    checkDefaults: (changed) => void readDefaults(changed),
+    toDefaults(wanted) {
+      const defaults = settingsOf(Object.entries(wanted))
+      const length = Object.entries(defaults).flat().join('').length
+      if (length > limits.defaultsLength) throw new GatewayError('bad_request', 'headers: too long')
+      readHeaders(fromItem(defaults))
+      return defaults
+    },
     async isWelcome() {
       const room = await find().catch(() => undefined) // the gateway is gone
       if (!room) return false
@@ -136,10 +144,6 @@ function hostOf({ gateway, credential }: SessionStart, find: FindRoom, home: Hom
 
 const readDefaults = (defaults: Defaults): Options => readHeaders(new Headers({ ...defaults }))
 
-/** The connection's settings as they came; the credential has been taken out, anything else is dropped. */
-function settingsOf(headers: Headers, options: object): Record<string, string> {
-  if (Object.keys(options).length === 0) return {}
-  return Object.fromEntries(
-    [...headers].filter(([name]) => name.startsWith('cf-aig-') && name !== 'cf-aig-event-id'),
-  )
-}
+/** The settings among headers, as they came; anything else is dropped. */
+const settingsOf = (headers: Iterable<[name: string, value: string]>): Defaults =>
+  Object.fromEntries([...headers].filter(([name]) => isLasting(name)))

@@ -190,9 +190,7 @@ export class LiveSession implements Held {
       if (value === null) merged.delete(name.toLowerCase())
       else merged.set(name.toLowerCase(), value)
     }
-    const defaults = Object.fromEntries(merged)
-    this.#host.checkDefaults(defaults)
-    this.#defaults = defaults
+    this.#defaults = this.#host.toDefaults(Object.fromEntries(merged))
     this.#keep()
   }
 }

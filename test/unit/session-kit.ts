@@ -109,7 +109,7 @@ function connect(kit: SessionKit, { id = newId(), attempt, owner = anyone, isDea
       kit.calls.push(asked)
       return kit.answer(asked, signal)
     },
-    checkDefaults: () => undefined,
+    toDefaults: (wanted) => wanted,
     isWelcome: async () => kit.isWelcome,
   })
   return {

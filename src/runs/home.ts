@@ -15,6 +15,10 @@ export interface Held {
   readonly attempt: number
   /** Its connection is still being told of runs. */
   readonly isTelling: boolean
+  /** Since when it has been without a connection, in milliseconds since the epoch; undefined while it has one. */
+  readonly leftAt: number | undefined
+  /** None of its runs is under way. */
+  readonly isIdle: boolean
   /** Milliseconds since the epoch; undefined while it is in use. */
   dueAt(): number | undefined
   /** It is due. */
@@ -144,8 +148,25 @@ export class Home {
   /** A session that is held, and not due. */
   session(id: string): Held | undefined {
     const held = this.sessions.get(id)
-    const dueAt = held?.dueAt()
-    return dueAt === undefined || dueAt > this.now ? held : undefined
+    const { leftAt = Number.POSITIVE_INFINITY } = held ?? {}
+    return leftAt + this.#keepMs > this.now ? held : undefined
+  }
+
+  /** Whether there is room for one more session; the one that was left the longest, with nothing under way, gives way. */
+  makeRoom(): boolean {
+    if (this.sessions.size < this.limits.sessions) return true
+    let oldest: { readonly id: string; readonly leftAt: number } | undefined
+    for (const [id, { leftAt, isIdle }] of this.sessions)
+      if (leftAt !== undefined && isIdle && leftAt < (oldest?.leftAt ?? Number.POSITIVE_INFINITY))
+        oldest = { id, leftAt }
+    if (!oldest) return false
+    this.sessions.get(oldest.id)?.expire()
+    this.sessions.delete(oldest.id)
+    return true
+  }
+
+  get #keepMs(): number {
+    return this.limits.detachSeconds * 1_000
   }
 
   /** Keep what a session must not lose with its memory. */
@@ -201,12 +222,11 @@ export class Home {
   /** Drop what is due, and stop what has been without a reader for too long. */
   sweep(): void {
     const { now } = this
-    const keepMs = this.limits.detachSeconds * 1_000
     for (const entry of this.#held.values()) {
       const isIdle = entry.run.terminal !== undefined || entry.run.readers === 0
       if (isIdle) entry.idleSince ??= now
       else entry.idleSince = undefined
-      if (entry.idleSince === undefined || now - entry.idleSince < keepMs) continue
+      if (entry.idleSince === undefined || now - entry.idleSince < this.#keepMs) continue
       if (entry.run.terminal) this.#drop(entry)
       else entry.run.stop(new GatewayError('expired', 'Without a reader for too long'))
     }
@@ -235,8 +255,7 @@ export class Home {
   }
 
   #nextDueAt(): number {
-    const keepMs = this.limits.detachSeconds * 1_000
-    const runs = [...this.#held.values()].map(({ idleSince = this.now }) => idleSince + keepMs)
+    const runs = [...this.#held.values()].map(({ idleSince = this.now }) => idleSince + this.#keepMs)
     const sessions = [...this.sessions.values()].map((session) => session.dueAt() ?? Number.POSITIVE_INFINITY)
     return Math.min(...runs, ...sessions)
   }

@@ -86,6 +86,11 @@ export class Requests {
     return [...this.#waiting.values()]
   }
 
+  /** None is under way, or waits for its turn. */
+  get isIdle(): boolean {
+    return [...this.#runs.values()].every((run) => run.terminal)
+  }
+
   /** A connection comes, and says itself what it wants to read. */
   arrive(): void {
     this.#waiting.clear()

@@ -47,6 +47,14 @@ export class LiveSession implements Held {
     return this.#attempt
   }
 
+  get leftAt(): number | undefined {
+    return this.#leftAt
+  }
+
+  get isIdle(): boolean {
+    return this.#requests.isIdle
+  }
+
   get isTelling(): boolean {
     return this.#line?.isTelling ?? false
   }
@@ -200,7 +208,7 @@ export function openSession(socket: Socket, init: SessionInit, home: Home, host:
   const held = home.sessions.get(init.id)
   if (held instanceof LiveSession && isSame(held.owner, init.owner))
     return held.attach(socket, init.isAwake ? 'awake' : 'resumed', init.attempt)
-  if (home.sessions.size >= home.limits.sessions) return refuse(socket, 4429, 'too many sessions')
+  if (!home.makeRoom()) return refuse(socket, 4429, 'too many sessions')
   return holdSession(init, home, host).attach(socket, init.isAwake ? 'awake' : 'new')
 }
 

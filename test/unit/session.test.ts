@@ -130,3 +130,32 @@ describe('a client that never reads', () => {
     expect(run.readers).toBe(0)
   })
 })
+
+describe('the limit of sessions', () => {
+  test('holds for those in use; of those that were left, the oldest give way', async () => {
+    const kit = createKit({ sessions: 3 })
+    const busy = kit.connect()
+    kit.answer = async () =>
+      replyOf(
+        (async function* () {
+          yield 'a'
+          await new Promise(() => undefined)
+        })(),
+      )
+    busy.send(create('a'))
+    expect(kit.home.active).toBe(1)
+    busy.leave()
+    const ids = [1, 2, 3, 4].map(() => {
+      kit.pass(1)
+      const client = kit.connect()
+      expect(client.code).toBeUndefined()
+      client.leave()
+      return client.id
+    })
+    expect([...kit.home.sessions.keys()]).toEqual([busy.id, ...ids.slice(2)])
+    const [one, other] = [kit.connect(), kit.connect()]
+    expect([one.code, other.code]).toEqual([undefined, undefined])
+    expect(kit.connect().code).toBe(4429)
+    expect(kit.connect({ id: busy.id }).frames[0]?.session).toMatchObject({ resumed: true })
+  })
+})

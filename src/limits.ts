@@ -62,7 +62,7 @@ export interface SessionLimits {
   readonly windowBytes: number
   /** Bytes kept of a run. */
   readonly runBytes: number
-  /** Bytes kept of all runs together; over it the oldest that are over are dropped. */
+  /** Bytes kept of all runs together; over it the oldest that are over are dropped, and others lose their beginnings. */
   readonly heldBytes: number
   /** How long a run or a session without a connection, and a finished run, are kept. */
   readonly detachSeconds: number

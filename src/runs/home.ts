@@ -55,6 +55,9 @@ export interface HomeOptions {
 /** What stands before the number of a run. */
 const homePart = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-/
 
+/** What is left after a shrinking; a little less than may be, so that it does not come with each event. */
+const shrunken = 7 / 8
+
 interface Entry {
   readonly run: Run
   /** Since when it has been without a reader, or over. */
@@ -186,6 +189,7 @@ export class Home {
     const { journal } = this.#options
     const kept = (bytes: number) => {
       this.#keptBytes += bytes
+      if (bytes > 0) this.#shrink()
     }
     const run = new Run({ ...init, keepBytes, windowBytes, kept, ...(journal && { journal }) })
     this.#held.set(run.id, { run, idleSince })
@@ -300,12 +304,21 @@ export class Home {
     return false
   }
 
-  /** Over `heldBytes`, the oldest runs that are over go first. */
+  /**
+   * Over `heldBytes`, the oldest runs that are over go first; then the largest lose their beginnings, as far as no
+   * reader needs them.
+   */
   #shrink(): void {
     if (this.#keptBytes <= this.limits.heldBytes) return
+    const goal = this.limits.heldBytes * shrunken
     for (const entry of this.#held.values()) {
-      if (this.#keptBytes <= this.limits.heldBytes) return
+      if (this.#keptBytes <= goal) return
       if (entry.run.terminal && entry.run.readers === 0) this.#drop(entry)
+    }
+    const runs = [...this.#held.values()].map(({ run }) => run)
+    for (const run of runs.sort((one, other) => other.keptBytes - one.keptBytes)) {
+      if (this.#keptBytes <= goal) return
+      run.trim(run.keptBytes - (this.#keptBytes - goal))
     }
   }
 

@@ -148,7 +148,7 @@ export class Run implements Log {
     if (this.#terminal) return
     this.init.journal?.append(this, this.end, bytes)
     this.#push(bytes)
-    this.#trim()
+    this.trim()
     this.#notify()
   }
 
@@ -219,7 +219,7 @@ export class Run implements Log {
 
   /** A reader has moved. */
   moved(): void {
-    this.#trim()
+    this.trim()
     this.#release()
   }
 
@@ -233,10 +233,11 @@ export class Run implements Log {
     return false
   }
 
-  #trim(): void {
+  /** Let go of the first events, down to so many bytes, as far as no reader needs them. */
+  trim(keepBytes: number = this.init.keepBytes): void {
     let floor = this.end
     for (const reader of this.#readers) floor = Math.min(floor, reader.floor)
-    while (this.#keptBytes > this.init.keepBytes && this.#first < floor) {
+    while (this.#keptBytes > keepBytes && this.#first < floor) {
       const bytes = this.#events.shift()?.byteLength ?? 0
       this.#keptBytes -= bytes
       this.init.kept?.(-bytes)

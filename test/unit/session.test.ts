@@ -159,3 +159,29 @@ describe('the limit of sessions', () => {
     expect(kit.connect({ id: busy.id }).frames[0]?.session).toMatchObject({ resumed: true })
   })
 })
+
+describe('heldBytes', () => {
+  test('bounds what is kept of all runs, also of those under way; none is stopped', async () => {
+    const kit = createKit({ heldBytes: 1_000, runBytes: 400 })
+    const never = new Promise<string>(() => undefined)
+    async function* answer() {
+      for (let count = 0; count < 20; count += 1) yield 'x'.repeat(50)
+      yield await never
+    }
+    kit.answer = async () => replyOf(answer(), 'application/octet-stream')
+    const client = kit.connect()
+    const names = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']
+    for (const name of names) client.send(create(name, { raw: true }))
+    const created = await Promise.all(names.map((name) => client.next(isType('universal.created', name))))
+    client.leave()
+    await sleep(50)
+    const runs = created.map(({ metadata }) => kit.home.find(String(metadata.runId), anyone))
+    expect(runs.map((run) => [run.end, run.terminal])).toEqual(names.map(() => [20, undefined]))
+    const kept = runs.map((run) => run.keptBytes)
+    expect(kept.reduce((sum, bytes) => sum + bytes, 0)).toBeLessThanOrEqual(1_000)
+    expect(Math.min(...kept)).toBeGreaterThan(0)
+    const again = kit.connect({ id: client.id })
+    again.send({ type: 'universal.resume', eventId: 'a', from: 0 })
+    expect(await again.next(isType('universal.error'))).toMatchObject({ error: { code: 'gap' } })
+  })
+})

@@ -11,10 +11,10 @@ import { answerCall, createAnswer, type Respond } from './routes/answer.ts'
 import { compatSlug, readCompat } from './routes/compat.ts'
 import type { Asking, Room } from './routes/context.ts'
 import { readNative } from './routes/native.ts'
+import { type Place, placeOf } from './routes/places.ts'
 import { toFailure } from './routes/respond.ts'
-import { answerQuery, describeRun, homeOf, resumeRun, stopRun } from './routes/runs.ts'
+import { answerQuery, describeRun, resumeRun, stopRun } from './routes/runs.ts'
 import { grantUpgrade, keepSession, type SessionStart, serveSocket, type Upgrade } from './routes/session.ts'
-import { type Meeting, meetingOf } from './routes/sharing.ts'
 import { readUniversal } from './routes/universal.ts'
 import type { RunQuery } from './runs/elsewhere.ts'
 import { Home, type HomeOptions } from './runs/home.ts'
@@ -41,15 +41,10 @@ export interface Gateway {
   /** A home of its own, for a runtime that keeps each session in a place of its own. */
   createHome(options?: Omit<HomeOptions, 'limits'>): Home
   /**
-   * Where each session has a home of its own: the id of the one a request without an upgrade belongs to; undefined
-   * for one that needs none.
+   * Where each session has a home of its own: the one that a request without an upgrade belongs to, or the answer to
+   * one that cannot be read. Does not reject.
    */
-  homeOf(request: Request): string | undefined
-  /**
-   * Where each session has a home of its own: the one where a request without an upgrade meets those that ask the
-   * same, with the request to make there; undefined for one that meets none. Rejects for a body that breaks off.
-   */
-  meetingOf(request: Request): Promise<Meeting | undefined>
+  placeOf(request: Request): Promise<Place | Response>
   /** What the home of one session asks of another. */
   askRun(query: RunQuery, home: Home): Promise<Response>
   /** Take nothing new, let what is under way finish for `limits.drainSeconds`, and end what is left as incomplete. */
@@ -116,10 +111,14 @@ export function createGateway(config: Config, runtime: Runtime, given: Given = {
     open: (socket, start, home = here) => serveSocket(socket, start, finder(start), home),
     restore: (start, home, kept) => keepSession(start, finder(start), home, kept),
     createHome,
-    homeOf,
-    async meetingOf(request) {
-      const [, version, account, gateway = ''] = new URL(request.url).pathname.split('/')
-      return version === 'v1' && account ? meetingOf(request, await rooms.find(account, gateway)) : undefined
+    async placeOf(request) {
+      const [, version, account = '', gateway = ''] = new URL(request.url).pathname.split('/')
+      const room = version === 'v1' && (await rooms.find(account, gateway).catch(() => undefined)) // refused later
+      try {
+        return room ? await placeOf(request, room) : { request }
+      } catch (error) {
+        return refuse('place', error, newId())
+      }
     },
     askRun: answerQuery,
     async drain(home = here) {

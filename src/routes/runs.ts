@@ -13,16 +13,6 @@ import { responseHeaders, toFailure, toReply } from './respond.ts'
 
 const ownerOf = (call: Call): Owner => ({ gateway: call.gateway, credential: call.principal.credential })
 
-/** The home's part of a run's id. */
-const runPath = /^\/v1\/[^/]+\/[^/]+\/run\/([0-9a-f-]{36})-/
-
-/** The home a request belongs to: that of the run it names, or a new one for a run that it starts. */
-export function homeOf(request: Request): string | undefined {
-  const named = runPath.exec(new URL(request.url).pathname)?.[1]
-  if (named !== undefined) return named
-  return request.headers.get('cf-aig-on-disconnect') === 'detach' ? newId() : undefined
-}
-
 /** A call that goes on when its client leaves; the response is its first reader (PROTOCOL.md, "Runs over HTTP"). */
 export async function startDetached(call: Call, room: Room, home: Home): Promise<Response> {
   const { requestId, eventId } = call

@@ -70,7 +70,11 @@ function messagesSuite(target: Target): void {
       ['openai', 'embeddings', { model: 'm', input: 'x' }],
       ['anthropic', 'v1/messages', chat('x', { max_tokens: 9 })],
       ['anthropic', 'v1/messages', chat('x', { max_tokens: 9, stream: true })],
-      ['google-ai-studio', 'v1beta/models/m:generateContent', { contents: [{ parts: [{ text: 'x' }] }] }],
+      [
+        'google-ai-studio',
+        'v1beta/models/m:generateContent',
+        { contents: [{ role: 'user', parts: [{ text: 'x' }] }] },
+      ],
     ]
     for (const [provider, endpoint, query] of asked) {
       const done = (await line.result(line.create({ provider, endpoint, query }))).at(-1)

@@ -34,10 +34,14 @@ export async function serve(config: Config, { port, host, env, data }: ServeOpti
   }
 }
 
-/** Deno decodes an answer only where it chose the codings itself. */
+/**
+ * Deno decodes an answer only where it chose the codings itself, and passes on the length of a body only where that is
+ * not in a request.
+ */
 export function outbound(request: Request, signal: AbortSignal): Promise<Response> {
-  request.headers.delete('accept-encoding')
-  return fetch(request, { signal })
+  const { url, method, headers, body, redirect } = request
+  headers.delete('accept-encoding')
+  return fetch(url, { method, headers, body, redirect, signal })
 }
 
 /** HTTP and sockets of a gateway as one Deno handler; for `Deno.serve`, and for Deno Deploy. */

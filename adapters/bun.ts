@@ -1,6 +1,7 @@
 import crossws from 'crossws/adapters/bun'
 import { type Config, createGateway } from '../src/index.ts'
 import { limits } from '../src/limits.ts'
+import { isLoopback } from '../src/loopback.ts'
 import { hooksFor } from './crossws.ts'
 import { idleSeconds, isUpgrade, report, type ServeOptions, type Server, toUrl } from './server.ts'
 import { givenBy } from './sqlite.ts'
@@ -27,7 +28,8 @@ declare const Bun: {
 const requestBytesMax = 1 << 30
 
 /** Serve on Bun. */
-export async function serve(config: Config, { port, host, env, data }: ServeOptions): Promise<Server> {
+export async function serve(given: Config, { port, host, env, data }: ServeOptions): Promise<Server> {
+  const config = { ...given, isLocal: isLoopback(host) }
   const init = { timeout: false } // Bun's own option: no end after five minutes
   const gateway = createGateway(
     config,

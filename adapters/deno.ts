@@ -1,6 +1,7 @@
 import type { Hooks, Peer } from 'crossws'
 import crossws from 'crossws/adapters/deno'
 import { type Config, createGateway, type Gateway } from '../src/index.ts'
+import { isLoopback } from '../src/loopback.ts'
 import { hooksFor } from './crossws.ts'
 import { idleSeconds, isUpgrade, report, type ServeOptions, type Server, toUrl } from './server.ts'
 import { givenBy } from './sqlite.ts'
@@ -22,7 +23,8 @@ const offerHeader = 'sec-websocket-protocol'
 const stopMs = 1_000
 
 /** Serve on Deno. */
-export async function serve(config: Config, { port, host, env, data }: ServeOptions): Promise<Server> {
+export async function serve(given: Config, { port, host, env, data }: ServeOptions): Promise<Server> {
+  const config = { ...given, isLocal: isLoopback(host) }
   const gateway = createGateway(config, { fetch: outbound, report }, await givenBy(env, data))
   const server = Deno.serve({ port, hostname: host, onListen: () => undefined }, createHandler(gateway))
   return {

@@ -4,12 +4,14 @@ import { serve as listen } from '@hono/node-server'
 import crossws from 'crossws/adapters/node'
 import { type Config, createGateway } from '../src/index.ts'
 import { limits } from '../src/limits.ts'
+import { isLoopback } from '../src/loopback.ts'
 import { hooksFor } from './crossws.ts'
 import { idleSeconds, report, type ServeOptions, type Server, toUrl } from './server.ts'
 import { givenBy } from './sqlite.ts'
 
 /** Serve on Node. */
-export async function serve(config: Config, { port, host, env, data }: ServeOptions): Promise<Server> {
+export async function serve(given: Config, { port, host, env, data }: ServeOptions): Promise<Server> {
+  const config = { ...given, isLocal: isLoopback(host) }
   const gateway = createGateway(
     config,
     { fetch: (request, signal) => fetch(request, { signal }), report },

@@ -1,4 +1,4 @@
-export { type Config, ConfigError, type Env, isOpen, parseConfig } from './config.ts'
+export { type Config, ConfigError, type Env, isOpen, noticesOf, parseConfig } from './config.ts'
 export { createGateway, type Gateway, type Given } from './gateway.ts'
 export type { CreatePricing } from './observe/pricing.ts'
 export type { Place } from './routes/places.ts'

@@ -84,6 +84,7 @@ export function createRooms(base: Base): Rooms {
     const own = withKeys(providers, keysOf(id))
     const gate = {
       id,
+      isLocal: config.isLocal ?? false,
       get required() {
         return isAuthenticated(settings, tokens.size)
       },

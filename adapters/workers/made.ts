@@ -62,8 +62,11 @@ function make(bindings: Bindings): Made {
     Object.entries(bindings).filter(([, value]) => typeof value === 'string'),
   ) as Env
   try {
-    const config = parseConfig(withDefaults(JSON.parse(bindings.TRUNKLINE_CONFIG ?? '{}')), env)
-    if (isOpen(config) && !bindings.TRUNKLINE_LOOPBACK)
+    const config = {
+      ...parseConfig(withDefaults(JSON.parse(bindings.TRUNKLINE_CONFIG ?? '{}')), env),
+      isLocal: Boolean(bindings.TRUNKLINE_LOOPBACK),
+    }
+    if (isOpen(config) && !config.isLocal)
       return { keepBytes: 0, refuse: refuseAll(new GatewayError('not_configured')) }
     return {
       keepBytes: config.limits.runBytes,

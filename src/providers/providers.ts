@@ -88,7 +88,8 @@ export function createProviders(
   env: Env,
 ): LiveProviders {
   const configured = new Map(Object.entries(settings))
-  const slugs = [...new Set([...Object.keys(table), ...configured.keys()])]
+  const common = Object.keys(table).filter((slug) => !table[slug]?.isLocal)
+  const slugs = [...new Set([...common, ...configured.keys()])]
   const providers = new Map(slugs.map((slug) => [slug, toProvider(slug, configured.get(slug) ?? {}, env)]))
   const headers = [...providers.values()].flatMap((provider) => provider.credentialHeaders)
   let custom: ReadonlyMap<string, { readonly provider: Provider; readonly from: string }> = new Map()

@@ -44,6 +44,8 @@ export interface ProviderRow {
   readonly auth: Auth
   /** Tried in order; a path that fits none goes on as it is. */
   readonly paths?: readonly PathRule[]
+  /** It runs on its user's own machine, whose services are nobody else's: found only once the configuration names it. */
+  readonly isLocal?: true
   /** The variable in which this provider's own SDKs look for its key. */
   readonly env?: string
   /** It tells the usage of a stream of chat only when asked, by `stream_options.include_usage`, and takes that. */
@@ -249,6 +251,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
   },
   ollama: {
     base_url: 'http://127.0.0.1:11434/v1',
+    isLocal: true,
     auth: bearer,
     paths: optional('v1'),
     stream_usage: true,
@@ -285,6 +288,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
   },
   vllm: {
     base_url: 'http://127.0.0.1:8000/v1',
+    isLocal: true,
     auth: bearer,
     paths: optional('v1'),
     stream_usage: true,

@@ -2,7 +2,7 @@ import { GatewayError, toGatewayError } from '../errors.ts'
 import { newId } from '../ids.ts'
 import type { Call, Runtime } from '../types.ts'
 import type { Asking } from './context.ts'
-import { assertOrigin, preflight, share } from './cors.ts'
+import { assertHost, assertOrigin, preflight, share } from './cors.ts'
 import { toFailure, toResponse } from './respond.ts'
 import { startDetached } from './runs.ts'
 
@@ -18,6 +18,7 @@ export function createAnswer(report: Runtime['report']): Answer {
     const { request, room } = asked
     const requestId = newId()
     try {
+      assertHost(request, room)
       const early = preflight(request, room)
       if (early) return share(early, request, room)
       assertOrigin(request.headers, room)

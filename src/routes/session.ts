@@ -11,7 +11,7 @@ import { holdSession, openSession } from '../session/server.ts'
 import type { Options, Socket } from '../types.ts'
 import { readOffer, takeToken, toPrincipal } from './authenticate.ts'
 import type { Room } from './context.ts'
-import { isAllowed } from './cors.ts'
+import { assertHost, isAllowed } from './cors.ts'
 import { fromItem } from './headers.ts'
 import { responseHeaders, toReply } from './respond.ts'
 import { toUniversalCall } from './universal.ts'
@@ -49,6 +49,7 @@ export async function grantUpgrade(
   home: Home,
 ): Promise<Upgrade> {
   if (home.isDraining) throw new GatewayError('draining')
+  assertHost(request, room)
   const headers = new Headers(request.headers)
   const origin = headers.get('origin')
   if (origin !== null && !isAllowed(origin, room))

@@ -3,7 +3,7 @@ import crossws from 'crossws/adapters/deno'
 import { type Config, createGateway, type Gateway } from '../src/index.ts'
 import { isLoopback } from '../src/loopback.ts'
 import { hooksFor } from './crossws.ts'
-import { idleSeconds, isUpgrade, report, type ServeOptions, type Server, toUrl } from './server.ts'
+import { idleSeconds, isUpgrade, report, type ServeOptions, type Server, stopMs, toUrl } from './server.ts'
 import { givenBy } from './sqlite.ts'
 
 /** The members of Deno that are used here. */
@@ -20,7 +20,6 @@ declare const Deno: {
 }
 
 const offerHeader = 'sec-websocket-protocol'
-const stopMs = 1_000
 
 /** Serve on Deno. */
 export async function serve(given: Config, { port, host, env, data }: ServeOptions): Promise<Server> {

@@ -6,7 +6,7 @@ import { type Config, createGateway } from '../src/index.ts'
 import { limits } from '../src/limits.ts'
 import { isLoopback } from '../src/loopback.ts'
 import { hooksFor } from './crossws.ts'
-import { idleSeconds, isUpgrade, report, type ServeOptions, type Server, toUrl } from './server.ts'
+import { idleSeconds, isUpgrade, report, type ServeOptions, type Server, stopMs, toUrl } from './server.ts'
 import { givenBy } from './sqlite.ts'
 
 const shouldUpgradeCallback = ({ method = '', headers }: IncomingMessage): boolean =>
@@ -52,6 +52,8 @@ export async function serve(given: Config, { port, host, env, data }: ServeOptio
       await gateway.drain()
       sockets.closeAll(1001, 'the gateway stops')
       server.closeAllConnections()
+      await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, stopMs))])
+      sockets.closeAll(1001, '', true) // those whose peers do not answer
       await closed
     },
   }

@@ -24,6 +24,9 @@ export type Serve = (config: Config, options: ServeOptions) => Promise<Server>
 /** Seconds without a word from a peer before it is pinged; one silent for three times as long is gone by then. */
 export const idleSeconds = 30
 
+/** How long a stop waits for peers to answer the close of their sockets, in milliseconds. */
+export const stopMs = 1_000
+
 /** Faults that no caller can act on. Errors of this project carry no secrets in their messages. */
 export function report(where: string, error: unknown): void {
   console.error(`trunkline: ${where}:`, error instanceof Error ? (error.stack ?? error.message) : error)

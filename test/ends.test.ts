@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { connect as dial } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import {
   at,
@@ -134,6 +136,27 @@ describe.each(runtimes)('%s', (runtime) => {
     expect((await own.closed).code).toBe(1001)
     expect(await exit).toBe(0)
     expect(Date.now() - began).toBeLessThan(8_000) // nothing is waited for that is over
+    await emulator.stop()
+  })
+
+  test('SIGTERM: a client that answers nothing holds nobody up', async () => {
+    const { target, gateway, emulator } = await startPair(runtime, { drainSeconds: 1 })
+    const { hostname, port, host } = new URL(target.url)
+    const mute = dial(Number(port), hostname)
+    mute.on('error', () => undefined)
+    const head = [
+      'GET /v1/default/default HTTP/1.1',
+      `Host: ${host}`,
+      'Connection: Upgrade',
+      'Upgrade: websocket',
+    ]
+    const keys = ['Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', '', '']
+    mute.write([...head, ...keys].join('\r\n'))
+    expect(String(await once(mute, 'data'))).toContain(' 101 ')
+    const began = Date.now()
+    expect(await gateway.terminate()).toBe(0)
+    expect(Date.now() - began).toBeLessThan(4_000)
+    mute.destroy()
     await emulator.stop()
   })
 

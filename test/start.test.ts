@@ -1,11 +1,12 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
-import { root, runtimes, startEmulator, startGateway } from './launch.ts'
+import { freePort, root, runtimes, startEmulator, startGateway } from './launch.ts'
 
 /** Run a start script that is meant to refuse; its exit code and what it printed. */
 function refusalOf(
@@ -51,6 +52,25 @@ describe('starting', () => {
       expect(gateway.output()).toContain('demo (emulator): POST /v1/chat/completions')
     })
   }
+
+  test('npm start serves within 2 s, and a SIGTERM to npm drains the gateway', async () => {
+    const port = await freePort()
+    const folder = await mkdtemp(join(tmpdir(), 'trunkline-npm-'))
+    const began = performance.now()
+    const npm = spawn('npm', ['start', '--', '--port', String(port), '--data', folder], { cwd: root })
+    const isUp = () =>
+      fetch(`http://127.0.0.1:${port}/health`).then(
+        () => true,
+        () => false,
+      )
+    while (!(await isUp())) await sleep(10)
+    expect(performance.now() - began).toBeLessThan(2_000)
+    const exit = once(npm, 'exit')
+    npm.kill('SIGTERM')
+    expect(await exit).toEqual([0, null])
+    expect(await isUp()).toBe(false)
+    await rm(folder, { recursive: true, force: true })
+  })
 
   for (const runtime of runtimes) {
     test(`${runtime} prints one line and no address of a provider that breaks off, and nothing of a client that leaves`, async () => {

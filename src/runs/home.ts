@@ -4,53 +4,10 @@ import { limits, type SessionLimits } from '../limits.ts'
 import { pause } from '../pause.ts'
 import type { Shared } from '../types.ts'
 import type { AskElsewhere } from './elsewhere.ts'
+import type { Held, HomeOptions, RunOptions } from './held.ts'
 import { pump, type Start } from './pump.ts'
-import { type Journal, Run, type RunRecord, type SessionState } from './run.ts'
+import { Run, type RunRecord, type SessionState } from './run.ts'
 import { isSame, type Owner } from './terms.ts'
-
-/** Something a home holds until it is due. */
-export interface Held {
-  readonly owner: Owner
-  /** Number of its latest connection. */
-  readonly attempt: number
-  /** Its connection is still being told of runs. */
-  readonly isTelling: boolean
-  /** Since when it has been without a connection, in milliseconds since the epoch; undefined while it has one. */
-  readonly leftAt: number | undefined
-  /** None of its runs is under way. */
-  readonly isIdle: boolean
-  /** Milliseconds since the epoch; undefined while it is in use. */
-  dueAt(): number | undefined
-  /** It is due. */
-  expire(): void
-  /** One of its runs is no longer held. */
-  forget(run: Run): void
-}
-
-/** How a new run is kept. */
-export interface RunOptions extends Omit<RunRecord['init'], 'id'> {
-  /** Id of the session that makes it; a home of one session has its own. */
-  readonly session: string
-}
-
-/** What a home is made of. */
-export interface HomeOptions {
-  readonly limits: SessionLimits
-  /** The id of the only session of this home, where each has its own. */
-  readonly id?: string
-  /** Milliseconds since the epoch; default `Date.now`. */
-  readonly now?: () => number
-  readonly journal?: Journal
-  /** Asks the homes of other sessions; absent where all live in this one. */
-  readonly elsewhere?: AskElsewhere
-  /**
-   * Asks to be woken by `sweep` at a time, in milliseconds since the epoch, once nothing is under way; default: a
-   * timer, which would keep an object from hibernating.
-   */
-  readonly wakeAt?: (at: number) => void
-  /** Whether one call may wait for another here; default true. Not where a runtime ends work with its own request. */
-  readonly shares?: boolean
-}
 
 /** What stands before the number of a run. */
 const homePart = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-/
@@ -81,7 +38,8 @@ export class Home {
   #counter = 0
   #keptBytes = 0
   #isRestored = false
-  #sweeping = false
+  #timer: ReturnType<typeof setTimeout> | undefined
+  #timerAt = Number.POSITIVE_INFINITY
   #draining = false
   readonly #over = new AbortController()
   #passing = 0
@@ -191,8 +149,14 @@ export class Home {
       this.#keptBytes += bytes
       if (bytes > 0) this.#shrink()
     }
-    const run = new Run({ ...init, keepBytes, windowBytes, kept, ...(journal && { journal }) })
-    this.#held.set(run.id, { run, idleSince })
+    const read = (readers: number) => {
+      if (run.terminal) return
+      entry.idleSince = readers === 0 ? this.now : undefined
+      if (readers === 0) this.sweepSoon()
+    }
+    const run = new Run({ ...init, keepBytes, windowBytes, kept, read, ...(journal && { journal }) })
+    const entry: Entry = { run, idleSince }
+    this.#held.set(run.id, entry)
     return run
   }
 
@@ -232,36 +196,43 @@ export class Home {
       else entry.idleSince = undefined
       if (entry.idleSince === undefined || now - entry.idleSince < this.#keepMs) continue
       if (entry.run.terminal) this.#drop(entry)
-      else entry.run.stop(new GatewayError('expired', 'Without a reader for too long'))
+      else {
+        entry.run.stop(new GatewayError('expired', 'Without a reader for too long'))
+        entry.idleSince = now
+      }
     }
     for (const [id, session] of this.sessions) {
-      const dueAt = session.dueAt()
-      if (dueAt === undefined || dueAt > now) continue
+      session.check()
+      if (session.leftAt === undefined || now - session.leftAt < this.#keepMs) continue
       this.sessions.delete(id)
       session.expire()
     }
   }
 
-  /** See to it that `sweep` comes while anything is held. */
+  /** See to it that `sweep` comes when what has just become idle is due, and from time to time while anything is held. */
   sweepSoon(): void {
     const { wakeAt } = this.#options
-    if (wakeAt && this.#active.size === 0) {
-      wakeAt(this.#nextDueAt())
-      return
-    }
-    if (this.#sweeping || this.isEmpty) return
-    this.#sweeping = true
-    setTimeout(() => {
-      this.#sweeping = false
+    if (wakeAt && this.#active.size === 0) wakeAt(this.#nextDueAt())
+    else this.#sweepAt(this.now + this.#keepMs)
+  }
+
+  #sweepAt(dueAt: number): void {
+    const at = Math.min(dueAt, this.now + limits.sweepMs)
+    if (this.isEmpty || at >= this.#timerAt) return
+    clearTimeout(this.#timer)
+    this.#timerAt = at
+    this.#timer = setTimeout(() => {
+      this.#timerAt = Number.POSITIVE_INFINITY
       this.sweep()
-      this.sweepSoon()
-    }, limits.sweepMs)
+      this.#sweepAt(this.#nextDueAt())
+    }, at - this.now)
   }
 
   #nextDueAt(): number {
-    const runs = [...this.#held.values()].map(({ idleSince = this.now }) => idleSince + this.#keepMs)
-    const sessions = [...this.sessions.values()].map((session) => session.dueAt() ?? Number.POSITIVE_INFINITY)
-    return Math.min(...runs, ...sessions)
+    const never = Number.POSITIVE_INFINITY
+    const runs = [...this.#held.values()].map(({ idleSince = never }) => idleSince)
+    const sessions = [...this.sessions.values()].map(({ leftAt = never }) => leftAt)
+    return Math.min(...runs, ...sessions) + this.#keepMs
   }
 
   /**

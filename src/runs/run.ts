@@ -20,6 +20,8 @@ export interface RunInit {
   readonly windowBytes: number
   /** Told how much more, or less, is kept. */
   readonly kept?: (bytes: number) => void
+  /** Told how many readers there are, whenever that changes. */
+  readonly read?: (readers: number) => void
   /** Told of everything that happens to the run, in order. Must not throw. */
   readonly journal?: Journal
 }
@@ -56,7 +58,7 @@ export interface WaitingReading {
 
 /** A run as a journal has kept it. */
 export interface RunRecord {
-  readonly init: Omit<RunInit, 'journal' | 'kept' | 'keepBytes' | 'windowBytes'>
+  readonly init: Omit<RunInit, 'journal' | 'kept' | 'read' | 'keepBytes' | 'windowBytes'>
   readonly head?: Head
   readonly terminal?: Terminal
   /** Milliseconds since the epoch. */
@@ -200,10 +202,12 @@ export class Run implements Log {
   read(from: number): Reader {
     const reader = new Reader(this, from, () => {
       this.#readers.delete(reader)
+      this.init.read?.(this.readers)
       this.#release()
       this.#notify()
     })
     this.#readers.add(reader)
+    this.init.read?.(this.readers)
     return reader
   }
 

@@ -1,7 +1,8 @@
 import { toGatewayError } from '../errors.ts'
 import { newId } from '../ids.ts'
 import { limits } from '../limits.ts'
-import type { Held, Home } from '../runs/home.ts'
+import type { Held } from '../runs/held.ts'
+import type { Home } from '../runs/home.ts'
 import type { Run, SessionState } from '../runs/run.ts'
 import { isSame, type Owner } from '../runs/terms.ts'
 import type { Frame, Socket } from '../types.ts'
@@ -87,13 +88,11 @@ export class LiveSession implements Held {
     }
   }
 
-  dueAt(): number | undefined {
-    const { detachSeconds, heartbeatSeconds } = this.#home.limits
-    if (this.#leftAt !== undefined) return this.#leftAt + detachSeconds * 1_000
+  check(): void {
     void this.#dismiss()
+    const { heartbeatSeconds } = this.#home.limits
     const silentAt = this.#heardAt + heartbeatSeconds * limits.missedHeartbeats * 1_000
     if (this.init.wire !== 'base' && silentAt <= this.#home.now) this.#line?.close(4408, 'silent')
-    return undefined
   }
 
   /** Close a connection whose token is gone, though nothing is asked over it. Never rejects. */

@@ -67,10 +67,14 @@ export const isType =
   (frame: GatewayFrame): boolean =>
     frame.type === type && (eventId === undefined || frame.metadata.eventId === eventId)
 
-/** Make one. */
-export function createKit(limits: Partial<SessionLimits> = {}): SessionKit {
+/** Make one; its clock stands still, or goes by itself. */
+export function createKit(
+  limits: Partial<SessionLimits> = {},
+  clock: 'still' | 'real' = 'still',
+): SessionKit {
   let now = 1_000_000
-  const home = new Home({ limits: { ...sessionDefaults, ...limits }, now: () => now })
+  const own = { limits: { ...sessionDefaults, ...limits } }
+  const home = new Home(clock === 'still' ? { ...own, now: () => now } : own)
   const kit: SessionKit = {
     home,
     calls: [],

@@ -185,3 +185,38 @@ describe('heldBytes', () => {
     expect(await again.next(isType('universal.error'))).toMatchObject({ error: { code: 'gap' } })
   })
 })
+
+describe('detachSeconds', () => {
+  test('are kept to the moment, by runs under way, those that are over, and sessions', async () => {
+    const kit = createKit({ detachSeconds: 1 }, 'real')
+    const never = new Promise<string>(() => undefined)
+    const client = kit.connect()
+    client.send(create('done'))
+    const { runId } = (await client.next(isType('universal.done'))).metadata
+    kit.answer = async (_, signal) => {
+      signal.addEventListener('abort', () => times.push(Date.now() - left))
+      return replyOf(
+        (async function* () {
+          yield await never
+        })(),
+      )
+    }
+    const times: number[] = []
+    client.send(create('on'))
+    await sleep(50)
+    const left = Date.now()
+    client.leave()
+    const isHeld = () => kit.home.sessions.size > 0
+    const isKept = () => {
+      try {
+        return kit.home.find(String(runId), anyone) !== undefined
+      } catch {
+        return false
+      }
+    }
+    await sleep(900)
+    expect([isHeld(), isKept(), times]).toEqual([true, true, []])
+    await sleep(300)
+    expect([isHeld(), isKept(), times.length]).toEqual([false, false, 1])
+  })
+})

@@ -1,6 +1,7 @@
 import crossws from 'crossws/adapters/bun'
 import { type Config, createGateway } from '../src/index.ts'
 import { limits } from '../src/limits.ts'
+import { isLoopback } from '../src/loopback.ts'
 import { hooksFor } from './crossws.ts'
 import { idleSeconds, isUpgrade, report, type ServeOptions, type Server, toUrl } from './server.ts'
 import { givenBy } from './sqlite.ts'
@@ -9,6 +10,7 @@ import { givenBy } from './sqlite.ts'
 interface BunServer {
   readonly port: number
   stop(closeConnections: boolean): Promise<void>
+  timeout(request: Request, seconds: number): void
 }
 declare const Bun: {
   serve(options: {
@@ -22,13 +24,12 @@ declare const Bun: {
   }): BunServer
 }
 
-/** Seconds of silence before Bun ends a connection; its largest value, since a model may think for minutes. */
-const httpIdleSeconds = 255
 /** Uploads pass through, so this only bounds what a client may send at all. */
 const requestBytesMax = 1 << 30
 
 /** Serve on Bun. */
-export async function serve(config: Config, { port, host, env, data }: ServeOptions): Promise<Server> {
+export async function serve(given: Config, { port, host, env, data }: ServeOptions): Promise<Server> {
+  const config = { ...given, isLocal: isLoopback(host) }
   const init = { timeout: false } // Bun's own option: no end after five minutes
   const gateway = createGateway(
     config,
@@ -39,7 +40,7 @@ export async function serve(config: Config, { port, host, env, data }: ServeOpti
   const server = Bun.serve({
     port,
     hostname: host,
-    idleTimeout: httpIdleSeconds,
+    idleTimeout: idleSeconds,
     maxRequestBodySize: requestBytesMax,
     development: false,
     websocket: {
@@ -50,6 +51,7 @@ export async function serve(config: Config, { port, host, env, data }: ServeOpti
       closeOnBackpressureLimit: true,
     },
     async fetch(request, own) {
+      own.timeout(request, 0) // for as long as it is answered: a model may think for minutes
       return isUpgrade(request) ? sockets.handleUpgrade(request, own as never) : gateway.fetch(request)
     },
   })

@@ -1,8 +1,9 @@
 import type { Hooks, Peer } from 'crossws'
 import crossws from 'crossws/adapters/deno'
 import { type Config, createGateway, type Gateway } from '../src/index.ts'
+import { isLoopback } from '../src/loopback.ts'
 import { hooksFor } from './crossws.ts'
-import { idleSeconds, isUpgrade, report, type ServeOptions, type Server, toUrl } from './server.ts'
+import { idleSeconds, isUpgrade, report, type ServeOptions, type Server, stopMs, toUrl } from './server.ts'
 import { givenBy } from './sqlite.ts'
 
 /** The members of Deno that are used here. */
@@ -19,10 +20,10 @@ declare const Deno: {
 }
 
 const offerHeader = 'sec-websocket-protocol'
-const stopMs = 1_000
 
 /** Serve on Deno. */
-export async function serve(config: Config, { port, host, env, data }: ServeOptions): Promise<Server> {
+export async function serve(given: Config, { port, host, env, data }: ServeOptions): Promise<Server> {
+  const config = { ...given, isLocal: isLoopback(host) }
   const gateway = createGateway(config, { fetch: outbound, report }, await givenBy(env, data))
   const server = Deno.serve({ port, hostname: host, onListen: () => undefined }, createHandler(gateway))
   return {
@@ -34,10 +35,14 @@ export async function serve(config: Config, { port, host, env, data }: ServeOpti
   }
 }
 
-/** Deno decodes an answer only where it chose the codings itself. */
+/**
+ * Deno decodes an answer only where it chose the codings itself, and passes on the length of a body only where that is
+ * not in a request.
+ */
 export function outbound(request: Request, signal: AbortSignal): Promise<Response> {
-  request.headers.delete('accept-encoding')
-  return fetch(request, { signal })
+  const { url, method, headers, body, redirect } = request
+  headers.delete('accept-encoding')
+  return fetch(url, { method, headers, body, redirect, signal })
 }
 
 /** HTTP and sockets of a gateway as one Deno handler; for `Deno.serve`, and for Deno Deploy. */

@@ -1,10 +1,12 @@
+import { lookup } from 'node:dns/promises'
 import process from 'node:process'
-import { type Config, ConfigError, isOpen, parseConfig } from '../src/index.ts'
-import { isLoopback, type Options, readConfigFile, readOptions, usage } from './options.ts'
+import { type Config, ConfigError, isOpen, noticesOf, parseConfig } from '../src/index.ts'
+import { isLoopback } from '../src/loopback.ts'
+import { type Options, readConfigFile, readOptions, usage } from './options.ts'
 import type { Server } from './server.ts'
 
 const openRefusal = `Without a token anyone who reaches this address could use the gateway. Make one, then start again:
-  TRUNKLINE_TOKEN=$(openssl rand -hex 32)`
+  export TRUNKLINE_TOKEN=$(openssl rand -hex 32); echo $TRUNKLINE_TOKEN`
 
 /** Read the command line and configuration, start, say so in one line, and stop on SIGTERM or SIGINT. */
 export async function launch(
@@ -19,11 +21,15 @@ export async function launch(
       options.demo ? await startDemo() : undefined,
     )
     const config = parseConfig(input, process.env)
+    await lookup(options.host).catch(() => {
+      throw new ConfigError(`--host ${options.host}: no such address`)
+    })
     if (!isLoopback(options.host) && isOpen(config))
       throw new ConfigError(`--host ${options.host}: ${openRefusal}`)
     const starting = start(config, options, input)
     stopOnSignal(starting)
     console.log(`trunkline listening on ${(await starting).url} (${name})`)
+    for (const notice of noticesOf(config)) console.log(`note: ${notice}`)
   } catch (error) {
     // Messages of configurations name paths, not values; anything else is a fault worth its stack.
     console.error(

@@ -1,15 +1,20 @@
-import type { Server as HttpServer } from 'node:http'
+import type { Server as HttpServer, IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { serve as listen } from '@hono/node-server'
 import crossws from 'crossws/adapters/node'
 import { type Config, createGateway } from '../src/index.ts'
 import { limits } from '../src/limits.ts'
+import { isLoopback } from '../src/loopback.ts'
 import { hooksFor } from './crossws.ts'
-import { idleSeconds, report, type ServeOptions, type Server, toUrl } from './server.ts'
+import { idleSeconds, isUpgrade, report, type ServeOptions, type Server, stopMs, toUrl } from './server.ts'
 import { givenBy } from './sqlite.ts'
 
+const shouldUpgradeCallback = ({ method = '', headers }: IncomingMessage): boolean =>
+  isUpgrade({ method, headers: new Headers(headers as Record<string, string>) })
+
 /** Serve on Node. */
-export async function serve(config: Config, { port, host, env, data }: ServeOptions): Promise<Server> {
+export async function serve(given: Config, { port, host, env, data }: ServeOptions): Promise<Server> {
+  const config = { ...given, isLocal: isLoopback(host) }
   const gateway = createGateway(
     config,
     { fetch: (request, signal) => fetch(request, { signal }), report },
@@ -21,9 +26,14 @@ export async function serve(config: Config, { port, host, env, data }: ServeOpti
     serverOptions: { maxPayload: limits.messageBytes, perMessageDeflate: false },
   })
   const server = await new Promise<HttpServer>((resolve, reject) => {
-    const starting = listen({ fetch: (request) => gateway.fetch(request), port, hostname: host }, () =>
-      resolve(starting),
-    ) as HttpServer
+    const serverOptions = { shouldUpgradeCallback }
+    const options = {
+      fetch: (request: Request) => gateway.fetch(request),
+      port,
+      hostname: host,
+      serverOptions,
+    }
+    const starting = listen(options, () => resolve(starting)) as HttpServer
     starting.once('error', reject)
   })
   server.requestTimeout = 0 // uploads take as long as they take
@@ -42,6 +52,8 @@ export async function serve(config: Config, { port, host, env, data }: ServeOpti
       await gateway.drain()
       sockets.closeAll(1001, 'the gateway stops')
       server.closeAllConnections()
+      await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, stopMs))])
+      sockets.closeAll(1001, '', true) // those whose peers do not answer
       await closed
     },
   }

@@ -84,8 +84,3 @@ function parseJson(text: string, name: string): unknown {
     throw new ConfigError(`${name}: not JSON`) // the parser's own message quotes the text
   }
 }
-
-/** Whether only this machine can reach an address. */
-export function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host)
-}

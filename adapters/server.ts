@@ -24,14 +24,18 @@ export type Serve = (config: Config, options: ServeOptions) => Promise<Server>
 /** Seconds without a word from a peer before it is pinged; one silent for three times as long is gone by then. */
 export const idleSeconds = 30
 
+/** How long a stop waits for peers to answer the close of their sockets, in milliseconds. */
+export const stopMs = 1_000
+
 /** Faults that no caller can act on. Errors of this project carry no secrets in their messages. */
 export function report(where: string, error: unknown): void {
   console.error(`trunkline: ${where}:`, error instanceof Error ? (error.stack ?? error.message) : error)
 }
 
-/** Whether a request asks for a WebSocket. */
-export function isUpgrade(request: Request): boolean {
-  return request.headers.get('upgrade')?.toLowerCase() === 'websocket'
+/** Whether a request is the handshake of a WebSocket (RFC 6455, 4.1); with any other upgrade it is a plain request. */
+export function isUpgrade({ method, headers }: Pick<Request, 'method' | 'headers'>): boolean {
+  const isAsked = headers.get('upgrade')?.toLowerCase() === 'websocket'
+  return method === 'GET' && isAsked && headers.has('sec-websocket-key')
 }
 
 /** A URL for people: IPv6 hosts in brackets. */

@@ -17,6 +17,10 @@ const secret = z.string().check(z.minLength(1))
 export const slug: z.ZodMiniString = z
   .string()
   .check(z.regex(/^[a-z0-9][a-z0-9_-]{0,63}$/i, 'letters, digits, - and _, 64 at most'))
+/** As browsers send it: nothing else can ever match. */
+const origin = z
+  .string()
+  .check(z.refine((text) => text === '*' || URL.parse(text)?.origin === text, '*, or as https://app.example'))
 const httpUrl = z.url({ protocol: /^https?$/ })
 
 /** Settings of one gateway, in the management API's own field names. */
@@ -109,6 +113,8 @@ export interface Config {
   aliases: Record<string, string[]>
   /** Limits of sessions and runs. */
   limits: SessionLimits
+  /** Only this machine can reach the gateway; set by what listens. */
+  isLocal?: boolean
 }
 
 const month = 2_678_400
@@ -178,7 +184,7 @@ export const gatewaySettings: z.ZodMiniType<GatewaySettings> = z.strictObject({
   retry_max_attempts: z.nullish(z.int().check(z.minimum(1), z.maximum(5))),
   retry_delay: z.nullish(z.int().check(z.minimum(0), z.maximum(60_000))),
   retry_backoff: z.nullish(z.enum(['constant', 'linear', 'exponential'])),
-  cors_origins: z._default(z.array(z.string()), []),
+  cors_origins: z._default(z.array(origin), []),
   collect_logs: z.optional(z.boolean()),
   compat_lenient: z.optional(z.boolean()),
   stream_usage: z.optional(z.boolean()),
@@ -263,17 +269,18 @@ export function parseConfig(input: unknown = {}, env: Env = {}): Config {
   const { tokens, providers, gateways, ...rest } = parsed.data
   const own = tokens.map((token, index) => ({
     ...token,
-    token: resolve(token.token, env, `tokens[${index}].token`),
+    token: toToken(resolve(token.token, env, `tokens[${index}].token`), `tokens[${index}].token`),
   }))
   if (own.length === 0 && env.TRUNKLINE_TOKEN) {
-    own.push({ name: 'TRUNKLINE_TOKEN', token: env.TRUNKLINE_TOKEN, permissions: [...scopes] })
+    const token = toToken(env.TRUNKLINE_TOKEN, 'TRUNKLINE_TOKEN')
+    own.push({ name: 'TRUNKLINE_TOKEN', token, permissions: [...scopes] })
   }
   const config: Config = {
     ...rest,
     gateways: gateways ?? [{ id: 'default', cors_origins: [] }],
     declaresGateways: gateways !== undefined,
     tokens: own,
-    providers: mapValues(providers, (row, name) => withKey(row, name, env)),
+    providers: mapValues(providers, (row, name) => withSecrets(row, name, env)),
   }
   assertUnique(config)
   return config
@@ -284,14 +291,38 @@ export function isOpen(config: Config): boolean {
   return config.gateways.some((gateway) => !isAuthenticated(gateway, config.tokens.length))
 }
 
+/** What is allowed, and will hardly be meant. */
+export function noticesOf({ gateways, tokens }: Config): string[] {
+  const closed = gateways.filter(({ authentication }) => authentication && tokens.length === 0)
+  const unoffered = tokens.filter(({ token }) => !/^[!#$%&'*+.^_`|~0-9a-z-]+$/i.test(token))
+  return [
+    ...closed.map(({ id }) => `gateway "${id}" wants a token, and none is configured`),
+    ...unoffered.map(
+      ({ name }) => `token "${name}": browsers cannot open sockets with it, for its special characters`,
+    ),
+  ]
+}
+
 /** Whether a gateway refuses callers without a token, where there are so many tokens. */
 export function isAuthenticated(gateway: GatewaySettings, tokens: number): boolean {
   return gateway.authentication ?? tokens > 0
 }
 
-function withKey(row: ProviderSettings, name: string, env: Env): ProviderSettings {
-  if (row.api_key === undefined) return row
-  return { ...row, api_key: resolve(row.api_key, env, `providers.${name}.api_key`) }
+function withSecrets(row: ProviderSettings, name: string, env: Env): ProviderSettings {
+  const { api_key, account_id, headers } = row
+  const at = (value: string, field: string) => resolve(value, env, `providers.${name}.${field}`)
+  return {
+    ...row,
+    ...(api_key !== undefined && { api_key: at(api_key, 'api_key') }),
+    ...(account_id !== undefined && { account_id: at(account_id, 'account_id') }),
+    ...(headers && { headers: mapValues(headers, (value, header) => at(value, `headers.${header}`)) }),
+  }
+}
+
+/** Headers separate by spaces and commas. */
+function toToken(token: string, path: string): string {
+  if (/^[\x21-\x2b\x2d-\x7e]+$/.test(token)) return token
+  throw new ConfigError(`${path}: visible ASCII characters without spaces and commas`)
 }
 
 function resolve(value: string, env: Env, path: string): string {

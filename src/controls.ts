@@ -93,6 +93,14 @@ export function readHeaders(headers: Headers): Options {
 /** What two of them were called before (contract 5). */
 const formerly = (header: string): string => header.replace(/^cf-aig-(?=skip-cache$|cache-ttl$)/, 'cf-')
 
+/** Headers of settings that may hold for many requests, by both of their names. */
+const lasting = new Set(
+  fields.filter(([field]) => field !== 'eventId').flatMap(([, [header]]) => [header, formerly(header)]),
+)
+
+/** Whether a header, in small letters, is a setting that may hold for many requests. */
+export const isLasting = (header: string): boolean => lasting.has(header)
+
 /**
  * Read settings from the `config` object of a universal item, by field name. Other fields are left alone.
  * @throws GatewayError bad_request, naming the field

@@ -11,13 +11,15 @@ import { createRooms, toRetention } from './rooms.ts'
 import { answerCall, createAnswer, type Respond } from './routes/answer.ts'
 import { type Asking, type Compat, compatSlug, type Room } from './routes/context.ts'
 import { readNative } from './routes/native.ts'
+import { type Place, placeOf } from './routes/places.ts'
 import { toFailure } from './routes/respond.ts'
-import { answerQuery, describeRun, homeOf, resumeRun, stopRun } from './routes/runs.ts'
+import { answerQuery, describeRun, resumeRun, stopRun } from './routes/runs.ts'
 import { grantUpgrade, keepSession, type SessionStart, serveSocket, type Upgrade } from './routes/session.ts'
-import { type Meeting, meetingOf } from './routes/sharing.ts'
 import { readUniversal } from './routes/universal.ts'
 import type { RunQuery } from './runs/elsewhere.ts'
-import { Home, type HomeOptions } from './runs/home.ts'
+import type { HomeOptions } from './runs/held.ts'
+import { Home } from './runs/home.ts'
+import type { SessionState } from './runs/run.ts'
 import type { Session } from './session/host.ts'
 import { LiveSession } from './session/server.ts'
 import { type Cache, createMemoryCache } from './store/cache.ts'
@@ -36,19 +38,14 @@ export interface Gateway {
   /** Serve a socket whose upgrade was granted. */
   open(socket: Socket, start: SessionStart, home?: Home): Session
   /** Hold a session whose memory is gone, so that it can be taken up again. */
-  restore(start: SessionStart, home: Home): void
+  restore(start: SessionStart, home: Home, kept: SessionState): void
   /** A home of its own, for a runtime that keeps each session in a place of its own. */
   createHome(options?: Omit<HomeOptions, 'limits'>): Home
   /**
-   * Where each session has a home of its own: the id of the one a request without an upgrade belongs to; undefined
-   * for one that needs none.
+   * Where each session has a home of its own: the one that a request without an upgrade belongs to, or the answer to
+   * one that cannot be read. Does not reject.
    */
-  homeOf(request: Request): string | undefined
-  /**
-   * Where each session has a home of its own: the one where a request without an upgrade meets those that ask the
-   * same, with the request to make there; undefined for one that meets none. Rejects for a body that breaks off.
-   */
-  meetingOf(request: Request): Promise<Meeting | undefined>
+  placeOf(request: Request): Promise<Place | Response>
   /** What the home of one session asks of another. */
   askRun(query: RunQuery, home: Home): Promise<Response>
   /** Take nothing new, let what is under way finish for `limits.drainSeconds`, and end what is left as incomplete. */
@@ -117,12 +114,16 @@ export function createGateway(config: Config, runtime: Runtime, given: Given = {
       }
     },
     open: (socket, start, home = here) => serveSocket(socket, start, finder(start), home),
-    restore: (start, home) => keepSession(start, finder(start), home),
+    restore: (start, home, kept) => keepSession(start, finder(start), home, kept),
     createHome,
-    homeOf,
-    async meetingOf(request) {
-      const [, version, account, gateway = ''] = new URL(request.url).pathname.split('/')
-      return version === 'v1' && account ? meetingOf(request, await rooms.find(account, gateway)) : undefined
+    async placeOf(request) {
+      const [, version, account = '', gateway = ''] = new URL(request.url).pathname.split('/')
+      const room = version === 'v1' && (await rooms.find(account, gateway).catch(() => undefined)) // refused later
+      try {
+        return room ? await placeOf(request, room) : { request }
+      } catch (error) {
+        return refuse('place', error, newId())
+      }
     },
     askRun: answerQuery,
     async drain(home = here) {

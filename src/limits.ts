@@ -20,8 +20,12 @@ export const limits = {
   logStreamBytes: 4_194_304,
   /** Messages of requests under way or waiting on one socket, together. */
   sessionBytes: 67_108_864,
-  /** Answers to faulty messages that one client has not read. */
-  unsentRefusals: 1_000,
+  /** Direct answers to messages, faults among them, that one client has not read. */
+  unsentAnswers: 1_000,
+  /** Characters of the settings that hold for each request of a session. */
+  defaultsLength: 16_384,
+  /** Runs that are told of over one connection at once. */
+  readings: 1_000,
   /** Steps of one universal request. */
   steps: 32,
   /** From a stop to the terminal record of a run whose provider's connection was not seen to end. */
@@ -58,7 +62,7 @@ export interface SessionLimits {
   readonly windowBytes: number
   /** Bytes kept of a run. */
   readonly runBytes: number
-  /** Bytes kept of all runs together; over it the oldest that are over are dropped. */
+  /** Bytes kept of all runs together; over it the oldest that are over are dropped, and others lose their beginnings. */
   readonly heldBytes: number
   /** How long a run or a session without a connection, and a finished run, are kept. */
   readonly detachSeconds: number

@@ -129,6 +129,7 @@ function createToRoom(
     const own = withKeys(providers, keysOf(id))
     const gate = {
       id,
+      isLocal: config.isLocal ?? false,
       get required() {
         return isAuthenticated(settings, tokens.size)
       },

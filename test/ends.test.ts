@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { connect as dial } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import {
   at,
@@ -117,8 +119,11 @@ describe.each(runtimes)('%s', (runtime) => {
     const streams = [base, own].map((line) => [line, line.create(item(short))] as const)
     const url = at(target, '/openai/chat/completions')
     const http = await post(url, chat('x', { stream: true }), upstream(short))
+    for (const how of ['stop', 'detach'])
+      await fetch(at(target, '/openai/models'), { method: 'HEAD', headers: { 'cf-aig-on-disconnect': how } })
     await Promise.all([base.next(isStream), own.next(isStream)])
     const exit = gateway.terminate()
+    const began = Date.now()
     const goaway = await own.next((frame) => frame.type === 'session.goaway')
     expect(goaway).toMatchObject({ reason: 'shutdown', deadlineMs: 10_000 })
     const refused = await late.result(late.create(item({})))
@@ -130,6 +135,28 @@ describe.each(runtimes)('%s', (runtime) => {
     expect(await http.text()).toMatch(/\[DONE\]\n\n$/)
     expect((await own.closed).code).toBe(1001)
     expect(await exit).toBe(0)
+    expect(Date.now() - began).toBeLessThan(8_000) // nothing is waited for that is over
+    await emulator.stop()
+  })
+
+  test('SIGTERM: a client that answers nothing holds nobody up', async () => {
+    const { target, gateway, emulator } = await startPair(runtime, { drainSeconds: 1 })
+    const { hostname, port, host } = new URL(target.url)
+    const mute = dial(Number(port), hostname)
+    mute.on('error', () => undefined)
+    const head = [
+      'GET /v1/default/default HTTP/1.1',
+      `Host: ${host}`,
+      'Connection: Upgrade',
+      'Upgrade: websocket',
+    ]
+    const keys = ['Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', '', '']
+    mute.write([...head, ...keys].join('\r\n'))
+    expect(String(await once(mute, 'data'))).toContain(' 101 ')
+    const began = Date.now()
+    expect(await gateway.terminate()).toBe(0)
+    expect(Date.now() - began).toBeLessThan(4_000)
+    mute.destroy()
     await emulator.stop()
   })
 

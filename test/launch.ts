@@ -75,7 +75,12 @@ export async function startGateway(
 /** Start the provider emulator. */
 export async function startEmulator(): Promise<Started> {
   const port = await freePort()
-  return launch(`node test/upstream/main.ts --port ${port}`, `http://127.0.0.1:${port}`, '/ledger/open', {})
+  return launch(
+    `exec node test/upstream/main.ts --port ${port}`,
+    `http://127.0.0.1:${port}`,
+    '/ledger/open',
+    {},
+  )
 }
 
 /** Run a command as a process group, and wait until it answers. Rejects with its output when it ends before. */
@@ -87,7 +92,7 @@ export async function launch(
 ): Promise<Started> {
   const began = performance.now()
   const PATH = `${join(root, 'node_modules/.bin')}:${process.env.PATH}`
-  const child = spawn('sh', ['-c', `exec ${command}`], {
+  const child = spawn('sh', ['-c', command], {
     cwd: root,
     detached: true,
     env: { ...process.env, ...env, PATH },

@@ -37,6 +37,7 @@ const shared = new Set([
   'ids',
   'prices',
   'hash',
+  'loopback',
   'streams',
   'splitter',
   'eventstream',

@@ -1,11 +1,12 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
-import { root, runtimes, startEmulator, startGateway } from './launch.ts'
+import { freePort, root, runtimes, startEmulator, startGateway } from './launch.ts'
 
 /** Run a start script that is meant to refuse; its exit code and what it printed. */
 function refusalOf(
@@ -51,6 +52,25 @@ describe('starting', () => {
       expect(gateway.output()).toContain('demo (emulator): POST /v1/chat/completions')
     })
   }
+
+  test('npm start serves within 2 s, and a SIGTERM to npm drains the gateway', async () => {
+    const port = await freePort()
+    const folder = await mkdtemp(join(tmpdir(), 'trunkline-npm-'))
+    const began = performance.now()
+    const npm = spawn('npm', ['start', '--', '--port', String(port), '--data', folder], { cwd: root })
+    const isUp = () =>
+      fetch(`http://127.0.0.1:${port}/health`).then(
+        () => true,
+        () => false,
+      )
+    while (!(await isUp())) await sleep(10)
+    expect(performance.now() - began).toBeLessThan(2_000)
+    const exit = once(npm, 'exit')
+    npm.kill('SIGTERM')
+    expect(await exit).toEqual([0, null])
+    expect(await isUp()).toBe(false)
+    await rm(folder, { recursive: true, force: true })
+  })
 
   for (const runtime of runtimes) {
     test(`${runtime} prints one line and no address of a provider that breaks off, and nothing of a client that leaves`, async () => {
@@ -102,6 +122,41 @@ describe('starting', () => {
     await gateway.stop()
   })
 
+  test('what will hardly be meant is said', async () => {
+    const config = {
+      gateways: [
+        { id: 'a', authentication: true },
+        { id: 'b', authentication: false },
+      ],
+    }
+    const closed = await startGateway('node', config)
+    expect(closed.output()).toContain('gateway "a" wants a token, and none is configured')
+    expect(closed.output()).not.toContain('"b"')
+    await closed.stop()
+    const odd = await startGateway('node', {}, { TRUNKLINE_TOKEN: 'a/b=' })
+    expect(odd.output()).toContain('token "TRUNKLINE_TOKEN": browsers cannot open sockets with it')
+    await odd.stop()
+  })
+
+  test('a header of a provider may be a variable of the environment', async () => {
+    const emulator = await startEmulator()
+    const config = { providers: { lab: { base_url: emulator.url, headers: { 'x-lab': 'env:LAB_KEY' } } } }
+    const gateway = await startGateway('node', config, { LAB_KEY: 'sk-of-the-lab' })
+    const response = await fetch(`${gateway.url}/v1/default/default/lab/echo`)
+    expect(await response.json()).toMatchObject({ headers: { 'x-lab': 'sk-of-the-lab' } })
+    await gateway.stop()
+    await emulator.stop()
+  })
+
+  test('services of this machine are no providers until the configuration names them', async () => {
+    const gateway = await startGateway('node', { providers: { ollama: {} } })
+    const ask = async (slug: string) =>
+      (await fetch(`${gateway.url}/v1/default/default/${slug}/models`)).status
+    expect(await ask('vllm')).toBe(400)
+    expect(await ask('ollama')).not.toBe(400) // 502, where there is no Ollama
+    await gateway.stop()
+  })
+
   test('a key of the environment goes to its own provider only, never to another host', async () => {
     const emulator = await startEmulator()
     const config = { providers: { openai: { base_url: `${emulator.url}/v1` } } }
@@ -118,7 +173,7 @@ describe('refusing to start', () => {
     for (const command of ['node', 'bun']) {
       const { code, output } = await refusalOf(command, [...cli, '--host', '0.0.0.0', '--port', '0'])
       expect(code).toBe(1)
-      expect(output).toContain('TRUNKLINE_TOKEN=$(openssl rand -hex 32)')
+      expect(output).toContain('export TRUNKLINE_TOKEN=$(openssl rand -hex 32); echo $TRUNKLINE_TOKEN')
     }
   })
 
@@ -130,6 +185,26 @@ describe('refusing to start', () => {
     ['a gateway twice', '{"gateways":[{"id":"a"},{"id":"a"}]}', '"a" is listed twice'],
     ['a token for no gateway', '{"tokens":[{"name":"a","token":"secret-value","gateways":["b"]}]}', '"b"'],
     ['a new provider without address', '{"providers":{"mine":{"api_key":"secret-value"}}}', 'providers.mine'],
+    [
+      'an origin that no page has',
+      '{"gateways":[{"id":"a","cors_origins":["example.com"]}]}',
+      'cors_origins[0]',
+    ],
+    [
+      'an origin with a path',
+      '{"gateways":[{"id":"a","cors_origins":["https://a.example/"]}]}',
+      'cors_origins[0]',
+    ],
+    [
+      'a token that no header can carry',
+      '{"tokens":[{"name":"a","token":"secret value"}]}',
+      'tokens[0].token',
+    ],
+    [
+      'a missing variable for a header',
+      '{"providers":{"lab":{"base_url":"http://a","headers":{"x-a":"env:NOT_SET"}}}}',
+      'providers.lab.headers.x-a',
+    ],
     ['an address that is none', '{"providers":{"mine":{"base_url":"ftp://x"}}}', 'providers.mine.base_url'],
   ]
   for (const [title, config, told] of bad) {
@@ -151,16 +226,12 @@ describe('refusing to start', () => {
       ['--port', 'x'],
       ['--port', '70000'],
       ['--config', 'nowhere.json'],
+      ['--host', 'nonsense.invalid'],
     ]) {
       const { code, output } = await refusalOf('node', [...cli, ...args])
       expect(code, args.join(' ')).toBe(1)
-      expect(output).toContain(
-        args[0]!.startsWith('--prot') && args[0] === '--prot'
-          ? 'prot'
-          : args[0] === '--config'
-            ? 'nowhere.json'
-            : '--port',
-      )
+      expect(output).toContain(args[0] === '--config' ? 'nowhere.json' : args[0]!.slice(2))
+      expect(output).not.toContain('token')
     }
   })
 })

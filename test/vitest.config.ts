@@ -7,6 +7,8 @@ const config: ViteUserConfig = defineConfig({
     include: ['**/*.test.ts'],
     testTimeout: 20_000,
     hookTimeout: 30_000,
+    // Concurrent tests are those that wait.
+    maxConcurrency: 16,
     // Two cores: more files at once would measure each other.
     maxWorkers: 2,
   },

@@ -40,7 +40,7 @@ const config :Workerd.Config = (
 `,
   )
   const started = await launch(
-    `workerd serve ${join(folder, 'config.capnp')} --experimental`,
+    `exec workerd serve ${join(folder, 'config.capnp')} --experimental`,
     `http://127.0.0.1:${port}`,
     '/',
     {},

@@ -1,5 +1,5 @@
 import type { DurableStorage } from 'cloudflare:workers'
-import type { Head, Journal, Run, RunRecord, SessionStart, Terminal } from '../../src/index.ts'
+import type { Head, Journal, Run, RunRecord, SessionStart, SessionState, Terminal } from '../../src/index.ts'
 
 /** Events are written together: so many bytes at once, or what came within so many milliseconds. */
 const flushBytes = 65_536
@@ -41,7 +41,9 @@ export class SqlJournal implements Journal {
   #make(): void {
     if (this.#isMade) return
     this.#isMade = true
-    this.#sql.exec('CREATE TABLE IF NOT EXISTS session (id INTEGER PRIMARY KEY, start TEXT NOT NULL)')
+    this.#sql.exec(
+      'CREATE TABLE IF NOT EXISTS session (id INTEGER PRIMARY KEY, start TEXT NOT NULL, state TEXT)',
+    )
     this.#sql.exec(
       'CREATE TABLE IF NOT EXISTS runs (id TEXT PRIMARY KEY, init TEXT NOT NULL, first INTEGER NOT NULL DEFAULT 0, digest TEXT, head TEXT, terminal TEXT, ended_at INTEGER)',
     )
@@ -53,7 +55,19 @@ export class SqlJournal implements Journal {
   /** Whose session this object holds. */
   keep(start: SessionStart): void {
     this.#make()
-    this.#sql.exec('INSERT OR REPLACE INTO session (id, start) VALUES (1, ?)', JSON.stringify(start))
+    const query =
+      'INSERT INTO session (id, start) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET start = excluded.start'
+    this.#sql.exec(query, JSON.stringify(start))
+  }
+
+  session(_id: string, state: SessionState): void {
+    this.#sql.exec('UPDATE session SET state = ?', JSON.stringify(state))
+  }
+
+  /** What was kept of the session, if anything was. */
+  state(): SessionState | undefined {
+    const [row] = this.#sql.exec<{ state: string | null }>('SELECT state FROM session').toArray()
+    return row?.state ? (JSON.parse(row.state) as SessionState) : undefined
   }
 
   /** The session, if one is held. */

@@ -47,16 +47,26 @@ export function gatewayOf(bindings: Bindings): Made {
   return made
 }
 
+/** An isolate has 128 MB for all of its objects. */
+const heldBytes = 33_554_432
+
+/** What is wrong with a configuration, its schema tells. */
+function withDefaults(given: unknown): unknown {
+  if (typeof given !== 'object' || given === null) return given
+  const { limits = {} } = given as { limits?: object }
+  return { ...given, limits: typeof limits === 'object' ? { heldBytes, ...limits } : limits }
+}
+
 function make(bindings: Bindings): Made {
   const env = Object.fromEntries(
     Object.entries(bindings).filter(([, value]) => typeof value === 'string'),
   ) as Env
   try {
-    const config = parseConfig(
-      bindings.TRUNKLINE_CONFIG ? JSON.parse(bindings.TRUNKLINE_CONFIG) : undefined,
-      env,
-    )
-    if (isOpen(config) && !bindings.TRUNKLINE_LOOPBACK)
+    const config = {
+      ...parseConfig(withDefaults(JSON.parse(bindings.TRUNKLINE_CONFIG ?? '{}')), env),
+      isLocal: Boolean(bindings.TRUNKLINE_LOOPBACK),
+    }
+    if (isOpen(config) && !config.isLocal)
       return { keepBytes: 0, refuse: refuseAll(new GatewayError('not_configured')) }
     return {
       keepBytes: config.limits.runBytes,

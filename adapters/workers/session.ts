@@ -2,7 +2,7 @@ import { DurableObject, type DurableState } from 'cloudflare:workers'
 import type { Hooks, Peer } from 'crossws'
 import crossws from 'crossws/adapters/cloudflare'
 import { GatewayError, toErrorResponse } from '../../src/errors.ts'
-import type { AskElsewhere, Gateway, Home, RunQuery, SessionStart } from '../../src/index.ts'
+import type { AskElsewhere, Gateway, Home, RunQuery, SessionStart, SessionState } from '../../src/index.ts'
 import { hooksFor } from '../crossws.ts'
 import { refuseAll } from '../refuse.ts'
 import { isUpgrade, report } from '../server.ts'
@@ -12,8 +12,8 @@ import { type Bindings, gatewayOf } from './made.ts'
 /** Where an object that cannot serve a session would have it go. */
 export const homeHeader = 'x-trunkline-home'
 
-/** From a first wish to be woken later to the call that would be too many. */
-const wakeSlackMs = 5_000
+/** `peer.websocket` is a stand-in. */
+const rawOf = (peer: Peer): WebSocket => (peer as unknown as { _internal: { ws: WebSocket } })._internal.ws
 
 /** One session, or the runs of one HTTP request that goes on without its client; its name is their home's id. */
 export class Session extends DurableObject<Bindings> {
@@ -22,6 +22,7 @@ export class Session extends DurableObject<Bindings> {
   readonly #home: Home | undefined
   readonly #sockets: ReturnType<typeof crossws> | undefined
   #wakeAt = Number.POSITIVE_INFINITY
+  #isStaying = false
 
   constructor(ctx: DurableState, env: Bindings) {
     super(ctx, env)
@@ -38,8 +39,29 @@ export class Session extends DurableObject<Bindings> {
     this.#home = home
     for (const record of this.#journal.runs()) home.restore(record)
     const start = this.#journal.start()
-    if (start?.wire === 'trunkline.v1') gateway.restore(start, home)
+    if (start?.wire === 'trunkline.v1') gateway.restore(start, home, this.#stateOf(start))
     this.#sockets = crossws({ hooks: this.#hooks(gateway, home, id) })
+  }
+
+  /** What was kept of a session. One that lost its connection with its process has been left since now. */
+  #stateOf({ id, defaults }: SessionStart): SessionState {
+    const kept = this.#journal.state() ?? { defaults, waiting: [] }
+    if (kept.leftAt !== undefined || this.#isServed()) return kept
+    const left = { ...kept, leftAt: Date.now() }
+    this.#journal.session(id, left)
+    return left
+  }
+
+  /** Whether there is an open socket, other than one. */
+  #isServed(but?: WebSocket): boolean {
+    return this.ctx.getWebSockets().some((socket) => socket !== but && socket.readyState === WebSocket.OPEN)
+  }
+
+  /** The sockets that a session had before: its memory may not know of them. */
+  #closeOthers(current: WebSocket): void {
+    if (current.readyState !== WebSocket.OPEN) return
+    for (const socket of this.ctx.getWebSockets())
+      if (socket !== current && socket.readyState === WebSocket.OPEN) socket.close(4409, 'taken over')
   }
 
   #hooks(gateway: Gateway, home: Home, id: string): Partial<Hooks> {
@@ -51,6 +73,10 @@ export class Session extends DurableObject<Bindings> {
     const hooks = hooksFor(gateway, report, { get: startOf }, home)
     return {
       ...hooks,
+      open: async (peer) => {
+        await hooks.open?.(peer)
+        this.#closeOthers(rawOf(peer))
+      },
       upgrade: async (request) => {
         const answer = await hooks.upgrade?.(request)
         if (!answer || answer instanceof Response) return answer
@@ -70,7 +96,7 @@ export class Session extends DurableObject<Bindings> {
     if (isUpgrade(request))
       return this.#sockets.handleDurableUpgrade(this as never, request as never) as unknown as Response
     const response = await this.#gateway.fetch(request, this.#home)
-    this.ctx.waitUntil(this.#home?.settled() ?? Promise.resolve())
+    this.#stayAwake()
     return response
   }
 
@@ -81,7 +107,19 @@ export class Session extends DurableObject<Bindings> {
   }
 
   async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
+    if (socket.readyState !== WebSocket.OPEN) return // taken over, and it does not know yet
     await this.#sockets?.handleDurableMessage(this as never, socket as never, message)
+    this.#stayAwake()
+  }
+
+  /** While a run is under way: one that waits for its reader would look idle. */
+  #stayAwake(): void {
+    if (this.#isStaying || !this.#home?.active) return
+    this.#isStaying = true
+    const stay = this.#home.settled().finally(() => {
+      this.#isStaying = false
+    })
+    this.ctx.waitUntil(stay)
   }
 
   async webSocketClose(socket: WebSocket, code: number, reason: string, wasClean: boolean): Promise<void> {
@@ -98,16 +136,16 @@ export class Session extends DurableObject<Bindings> {
   }
 
   async #left(socket: WebSocket, code: number, reason: string, wasClean: boolean): Promise<void> {
+    if (this.#isServed(socket)) return // it was taken over
     await this.#sockets?.handleDurableClose(this as never, socket as never, code, reason, wasClean)
     if (this.#journal.start()?.wire === 'base') await this.#empty()
   }
 
-  /** Asked by the home, often: one alarm stands for all that lie close together. */
+  /** Asked by the home, often. An alarm that comes earlier asks again. */
   #wake(at: number): void {
-    if (Math.abs(at - this.#wakeAt) < wakeSlackMs) return
+    if (at >= this.#wakeAt) return
     this.#wakeAt = at
-    if (Number.isFinite(at)) void this.ctx.storage.setAlarm(at)
-    else void this.ctx.storage.deleteAlarm()
+    void this.ctx.storage.setAlarm(at)
   }
 
   async alarm(): Promise<void> {
@@ -119,6 +157,7 @@ export class Session extends DurableObject<Bindings> {
 
   /** Nothing is held: the platform forgets an object without storage. */
   async #empty(): Promise<void> {
+    this.#wakeAt = Number.POSITIVE_INFINITY
     await this.ctx.storage.deleteAlarm()
     await this.ctx.storage.deleteAll()
     this.#journal.forget()

@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path'
 import process from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ConfigError } from '../../src/index.ts'
+import { isLoopback } from '../../src/loopback.ts'
 import { table } from '../../src/providers/table.ts'
 import { launch } from '../launch.ts'
 import type { Options } from '../options.ts'
@@ -42,7 +43,7 @@ await launch('workers', async (_config, options, input) => {
   const env: NodeJS.ProcessEnv = {
     ...process.env,
     TRUNKLINE_CONFIG: JSON.stringify(input ?? {}),
-    TRUNKLINE_LOOPBACK: '1',
+    TRUNKLINE_LOOPBACK: isLoopback(options.host) ? '1' : '',
   }
   const file = join(folder, 'config.capnp')
   await writeFile(file, toCapnp({ options, port, objects, names: namesOf(env) }))

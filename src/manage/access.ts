@@ -1,4 +1,5 @@
 import { isOpen, type Scope } from '../config.ts'
+import { isLoopback } from '../loopback.ts'
 import { ManageError } from './answer.ts'
 import type { Desk } from './desk.ts'
 
@@ -22,7 +23,8 @@ export async function readAccess(request: Request, desk: Desk): Promise<Access> 
   if (stale) await stale
   const [, shown] = /^Bearer\s+(\S+)\s*$/i.exec(request.headers.get('authorization') ?? '') ?? []
   if (shown === undefined) {
-    if (tokens.size > 0 || !isOpen(desk.config) || !isLoopback(request))
+    // A name that was bound to a loopback address elsewhere is none: that is how pages would get past their browser.
+    if (tokens.size > 0 || !isOpen(desk.config) || !isLoopback(new URL(request.url).hostname))
       throw new ManageError('unauthenticated')
     return { name: 'anonymous', may: () => true }
   }
@@ -42,10 +44,4 @@ function assertOrigin(request: Request): void {
   // By host alone: who ends TLS before the gateway changes the scheme.
   if (URL.parse(origin)?.host !== new URL(request.url).host)
     throw new ManageError('forbidden', 'Pages of other origins are not served here')
-}
-
-/** A name that was bound to a loopback address elsewhere is none: that is how pages would get past their browser. */
-function isLoopback(request: Request): boolean {
-  const { hostname } = new URL(request.url)
-  return hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d{1,3}){3}$/.test(hostname)
 }

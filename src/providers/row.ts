@@ -37,6 +37,8 @@ export interface ProviderRow {
   readonly auth: Auth
   /** Tried in order; a path that fits none goes on as it is. */
   readonly paths?: readonly PathRule[]
+  /** It runs on its user's own machine, whose services are nobody else's: found only once the configuration names it. */
+  readonly isLocal?: true
   /** The variable in which this provider's own SDKs look for its key. */
   readonly env?: string
   /** It tells the usage of a stream of chat only when asked, by `stream_options.include_usage`, and takes that. */

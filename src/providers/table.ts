@@ -191,6 +191,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
   },
   ollama: {
     base_url: 'http://127.0.0.1:11434/v1',
+    isLocal: true,
     auth: bearer,
     paths: optional('v1'),
     stream_usage: true,
@@ -227,6 +228,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
   },
   vllm: {
     base_url: 'http://127.0.0.1:8000/v1',
+    isLocal: true,
     auth: bearer,
     paths: optional('v1'),
     stream_usage: true,

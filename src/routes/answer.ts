@@ -2,7 +2,7 @@ import { GatewayError, toGatewayError } from '../errors.ts'
 import { newId } from '../ids.ts'
 import type { Call, Runtime } from '../types.ts'
 import type { Asking } from './context.ts'
-import { assertOrigin, preflight, share } from './cors.ts'
+import { assertHost, assertOrigin, preflight, share } from './cors.ts'
 import { toFailure, toResponse } from './respond.ts'
 import { startDetached } from './runs.ts'
 
@@ -18,15 +18,23 @@ export function createAnswer(report: Runtime['report']): Answer {
     const { request, room } = asked
     const requestId = newId()
     try {
+      assertHost(request, room)
       const early = preflight(request, room)
       if (early) return share(early, request, room)
       assertOrigin(request.headers, room)
-      return share(await respond({ ...asked, requestId }), request, room)
+      const response = await respond({ ...asked, requestId })
+      return share(request.method === 'HEAD' ? withoutBody(response) : response, request, room)
     } catch (error) {
       if (!(error instanceof GatewayError)) report('http', error)
       return share(toFailure(toGatewayError(error), requestId), request, room)
     }
   }
+}
+
+/** A body that nobody will read would hold up what it is read from. */
+function withoutBody(response: Response): Response {
+  void response.body?.cancel().catch(() => undefined) // one that has failed is over all the same
+  return new Response(null, response)
 }
 
 /** Reads a request as a call. May reject with a `GatewayError`. */

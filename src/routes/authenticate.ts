@@ -9,6 +9,8 @@ const slotPartsMax = 64
 /** What a gateway asks of a caller. */
 export interface Gate {
   readonly id: string
+  /** Only its own machine can reach it. */
+  readonly isLocal: boolean
   /** Refuse callers without a token. */
   readonly required: boolean
   readonly tokens: Tokens

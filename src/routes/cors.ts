@@ -1,4 +1,5 @@
 import { GatewayError } from '../errors.ts'
+import { isLoopback } from '../loopback.ts'
 import type { Room } from './context.ts'
 
 const preflightSeconds = 600
@@ -7,6 +8,16 @@ const preflightSeconds = 600
 export function isAllowed(origin: string, room: Room): boolean {
   const { cors_origins: origins } = room.settings
   return origins.includes('*') || origins.includes(origin)
+}
+
+/**
+ * A page can bind its own name to a loopback address, and is then of the gateway's own origin, with no `Origin` to tell
+ * it by. So a gateway without tokens that only its machine can reach answers to the machine's names alone.
+ * @throws GatewayError forbidden
+ */
+export function assertHost({ url }: Pick<Request, 'url'>, { gate }: Room): void {
+  if (!gate.isLocal || gate.required || isLoopback(new URL(url).hostname)) return
+  throw new GatewayError('forbidden', 'Without tokens this gateway answers to localhost and 127.0.0.1 alone')
 }
 
 /**

@@ -25,11 +25,14 @@ export async function readNative(
   const options = { ...room.defaults, ...readHeaders(given) }
   const url = provider.resolve(target.path, target.search, given)
   const body = await readBody(request, options.maxAttempts ?? 1)
+  const headers = forwardable(given)
+  const length = given.get('content-length')
+  if (length !== null && body instanceof ReadableStream) headers.set('content-length', length) // or it would be chunked
   const step: Step = {
     provider: target.slug,
     method: request.method,
     url,
-    headers: forwardable(given),
+    headers,
     body,
     options,
   }

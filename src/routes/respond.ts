@@ -24,10 +24,11 @@ export function toResponse(call: Call, result: Result, ended: () => void): Respo
   headers.set(responseHeaders.step, itemOf(call, step))
   headers.set(responseHeaders.cacheStatus, cacheStatus)
   if (logId !== undefined) headers.set(responseHeaders.logId, logId)
-  const body =
-    response.body &&
-    relay(readUntil(response.body, signal), { signal, watch, ended, requestId: call.requestId })
-  if (!body) {
+  const isBodiless = !response.body || call.steps[step]?.method === 'HEAD'
+  const body = isBodiless
+    ? response.body
+    : relay(readUntil(response.body, signal), { signal, watch, ended, requestId: call.requestId })
+  if (isBodiless) {
     watch.end({ outcome: 'completed', upstreamStopped: true })
     ended()
   }

@@ -3,7 +3,8 @@ import { newId } from '../ids.ts'
 import { toBody } from '../runs/body.ts'
 import type { RunQuery } from '../runs/elsewhere.ts'
 import type { Home } from '../runs/home.ts'
-import type { Reader, Run } from '../runs/run.ts'
+import type { Reader } from '../runs/reader.ts'
+import type { Run } from '../runs/run.ts'
 import type { Owner } from '../runs/terms.ts'
 import type { Call } from '../types.ts'
 import { takeToken, toPrincipal } from './authenticate.ts'
@@ -11,16 +12,6 @@ import type { Asking, Room } from './context.ts'
 import { responseHeaders, toFailure, toReply } from './respond.ts'
 
 const ownerOf = (call: Call): Owner => ({ gateway: call.gateway, credential: call.principal.credential })
-
-/** The home's part of a run's id. */
-const runPath = /^\/v1\/[^/]+\/[^/]+\/run\/([0-9a-f-]{36})-/
-
-/** The home a request belongs to: that of the run it names, or a new one for a run that it starts. */
-export function homeOf(request: Request): string | undefined {
-  const named = runPath.exec(new URL(request.url).pathname)?.[1]
-  if (named !== undefined) return named
-  return request.headers.get('cf-aig-on-disconnect') === 'detach' ? newId() : undefined
-}
 
 /** A call that goes on when its client leaves; the response is its first reader (PROTOCOL.md, "Runs over HTTP"). */
 export async function startDetached(call: Call, room: Room, home: Home): Promise<Response> {
@@ -33,7 +24,8 @@ export async function startDetached(call: Call, room: Room, home: Home): Promise
     const own = { ...call, signal, runId: run.id, ...home.sharing }
     return toReply(own, await room.run(own))
   })
-  return toResponse(reader, { [responseHeaders.requestId]: requestId, [responseHeaders.eventId]: eventId })
+  const own = { [responseHeaders.requestId]: requestId, [responseHeaders.eventId]: eventId }
+  return toResponse(reader, own, call.signal)
 }
 
 /**
@@ -61,18 +53,25 @@ async function ask(
   const token = await takeToken(new Headers(request.headers), room.gate)
   const { credential } = toPrincipal(token, room.gate)
   const owner = { gateway: room.settings.id, credential }
-  const response = await answerQuery({ ...query, owner }, home)
+  const response = await answerQuery({ ...query, owner }, home, request.signal)
   response.headers.set(responseHeaders.requestId, requestId)
   return response
 }
 
-/** What is asked of a run, answered by its home; 404 for one that is gone, never was, or is not theirs. */
-export async function answerQuery({ verb, runId, owner, from }: RunQuery, home: Home): Promise<Response> {
+/**
+ * What is asked of a run, answered by its home; 404 for one that is gone, never was, or is not theirs. `signal` aborts
+ * when who asks has left, where that is known.
+ */
+export async function answerQuery(
+  { verb, runId, owner, from }: RunQuery,
+  home: Home,
+  signal?: AbortSignal,
+): Promise<Response> {
   const run = findRun(runId, owner, home)
   if (!run) return Response.json({ error: 'Request not found' }, { status: 404 }) // contract 2.9
   if (verb === 'resume') {
     if (from < run.first) return toFailure(new GatewayError('gap'), newId())
-    return toResponse(run.read(from), {})
+    return toResponse(run.read(from), {}, signal)
   }
   if (verb === 'stop') {
     run.stop(new GatewayError('client_closed'))
@@ -102,7 +101,14 @@ function toState(run: Run): object {
 }
 
 /** The run as it is read; a run that broke off breaks off the body. */
-async function toResponse(reader: Reader, own: Readonly<Record<string, string>>): Promise<Response> {
+async function toResponse(
+  reader: Reader,
+  own: Readonly<Record<string, string>>,
+  signal?: AbortSignal,
+): Promise<Response> {
+  // Not every runtime cancels the body of a client that has left, least of all before there is one.
+  signal?.addEventListener('abort', () => reader.close(), { once: true })
+  if (signal?.aborted) reader.close()
   const head = await reader.head()
   const headers = new Headers(head?.headers.map(([name, value]): [string, string] => [name, value]))
   for (const [name, value] of Object.entries(own)) headers.set(name, value)

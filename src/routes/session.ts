@@ -1,7 +1,9 @@
-import { readHeaders } from '../controls.ts'
+import { isLasting, readHeaders } from '../controls.ts'
 import { GatewayError } from '../errors.ts'
 import { newId } from '../ids.ts'
+import { limits } from '../limits.ts'
 import type { Home } from '../runs/home.ts'
+import type { SessionState } from '../runs/run.ts'
 import { isSame, type Owner } from '../runs/terms.ts'
 import type { Defaults, Host, Session, SessionInit } from '../session/host.ts'
 import type { Wire } from '../session/messages.ts'
@@ -9,7 +11,8 @@ import { holdSession, openSession } from '../session/server.ts'
 import type { Options, Socket } from '../types.ts'
 import { readOffer, takeToken, toPrincipal } from './authenticate.ts'
 import type { Room } from './context.ts'
-import { isAllowed } from './cors.ts'
+import { assertHost, isAllowed } from './cors.ts'
+import { fromItem } from './headers.ts'
 import { responseHeaders, toReply } from './respond.ts'
 import { toUniversalCall } from './universal.ts'
 
@@ -46,6 +49,7 @@ export async function grantUpgrade(
   home: Home,
 ): Promise<Upgrade> {
   if (home.isDraining) throw new GatewayError('draining')
+  assertHost(request, room)
   const headers = new Headers(request.headers)
   const origin = headers.get('origin')
   if (origin !== null && !isAllowed(origin, room))
@@ -58,7 +62,7 @@ export async function grantUpgrade(
   if (offer.offered && offer.selected === undefined) {
     throw new GatewayError('bad_request', 'None of the offered subprotocols can be selected')
   }
-  const { eventId: _, ...options } = readHeaders(headers)
+  readHeaders(headers) // refused here, if they are wrong
   const owner = { gateway: room.settings.id, credential: token?.digest ?? null }
   const wire = offer.selected === 'trunkline.v1' ? 'trunkline.v1' : 'base'
   const asked = wire === 'trunkline.v1' ? findSession(request, owner, home) : undefined
@@ -67,7 +71,7 @@ export async function grantUpgrade(
     headers: { [responseHeaders.requestId]: requestId },
     session: {
       ...owner,
-      defaults: settingsOf(headers, options),
+      defaults: settingsOf(headers),
       id: home.newSessionId(owner),
       wire,
       ...asked,
@@ -88,7 +92,7 @@ function findSession(
   const [id, count] = [searchParams.get('session'), searchParams.get('attempt')]
   if (count !== null && !/^\d{1,15}$/.test(count))
     throw new GatewayError('bad_request', 'attempt: a whole number')
-  const held = id === null ? undefined : home.sessions.get(id)
+  const held = id === null ? undefined : home.session(id)
   if (id === null || !held || !isSame(held.owner, owner)) return undefined
   if (count === null) return { id }
   if (Number(count) < held.attempt) throw new GatewayError('conflict', 'A later connection has this session')
@@ -103,9 +107,9 @@ export function serveSocket(socket: Socket, start: SessionStart, find: FindRoom,
   return openSession(socket, toInit(start), home, hostOf(start, find, home))
 }
 
-/** Hold a session whose socket is gone, and whose runs may be. */
-export function keepSession(start: SessionStart, find: FindRoom, home: Home): void {
-  holdSession(toInit(start), home, hostOf(start, find, home))
+/** Hold a session whose memory is gone, and whose socket and runs may be. */
+export function keepSession(start: SessionStart, find: FindRoom, home: Home, kept: SessionState): void {
+  holdSession(toInit(start), home, hostOf(start, find, home), kept)
 }
 
 const toInit = ({ gateway, credential, ...init }: SessionStart): SessionInit => ({
@@ -124,7 +128,13 @@ function hostOf({ gateway, credential }: SessionStart, find: FindRoom, home: Hom
       const call = { ...asked, ...(runId !== undefined && { runId }), ...home.sharing }
       return toReply(call, await room.run(call))
     },
-    checkDefaults: (changed) => void readDefaults(changed),
+    toDefaults(wanted) {
+      const defaults = settingsOf(Object.entries(wanted))
+      const length = Object.entries(defaults).flat().join('').length
+      if (length > limits.defaultsLength) throw new GatewayError('bad_request', 'headers: too long')
+      readHeaders(fromItem(defaults))
+      return defaults
+    },
     async isWelcome() {
       const room = await find().catch(() => undefined) // the gateway is gone
       if (!room) return false
@@ -135,10 +145,6 @@ function hostOf({ gateway, credential }: SessionStart, find: FindRoom, home: Hom
 
 const readDefaults = (defaults: Defaults): Options => readHeaders(new Headers({ ...defaults }))
 
-/** The connection's settings as they came; the credential has been taken out, anything else is dropped. */
-function settingsOf(headers: Headers, options: object): Record<string, string> {
-  if (Object.keys(options).length === 0) return {}
-  return Object.fromEntries(
-    [...headers].filter(([name]) => name.startsWith('cf-aig-') && name !== 'cf-aig-event-id'),
-  )
-}
+/** The settings among headers, as they came; anything else is dropped. */
+const settingsOf = (headers: Iterable<[name: string, value: string]>): Defaults =>
+  Object.fromEntries([...headers].filter(([name]) => isLasting(name)))

@@ -73,11 +73,11 @@ export async function toUniversalCall(body: unknown, asker: Asker, room: Room): 
   if (!first) throw new GatewayError('bad_request', 'the list of items is empty')
   return {
     requestId: asker.requestId,
-    eventId: asker.eventId ?? asker.options.eventId ?? asker.requestId,
+    eventId: asker.eventId ?? first.options.eventId ?? asker.requestId,
     gateway: room.settings.id,
     principal: toPrincipal(token, room.gate),
     steps: [first, ...rest],
-    onDisconnect: asker.options.onDisconnect ?? 'stop',
+    onDisconnect: first.options.onDisconnect ?? 'stop',
     signal: asker.signal,
   }
 }

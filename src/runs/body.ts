@@ -1,6 +1,6 @@
 import { toGatewayError } from '../errors.ts'
 import { breakOff } from '../streams.ts'
-import type { Reader } from './run.ts'
+import type { Reader } from './reader.ts'
 
 /** What a reader still reads, as a body that breaks off where its run did. `left` is called when it is left. */
 export function toBody(reader: Reader, left: () => void = () => reader.close()): ReadableStream<Uint8Array> {
@@ -10,6 +10,7 @@ export function toBody(reader: Reader, left: () => void = () => reader.close()):
         try {
           const event = await reader.next()
           if (event) return controller.enqueue(event.bytes)
+          if (reader.isClosed) return controller.close() // nobody reads on
           const { outcome } = reader.run.terminal ?? {}
           if (outcome === 'completed' || outcome === 'failed') controller.close()
           else await breakOff(controller, `run ${reader.run.id} ended ${outcome}`)

@@ -4,52 +4,16 @@ import { limits, type SessionLimits } from '../limits.ts'
 import { pause } from '../pause.ts'
 import type { Shared } from '../types.ts'
 import type { AskElsewhere } from './elsewhere.ts'
+import type { Held, HomeOptions, RunOptions } from './held.ts'
 import { pump, type Start } from './pump.ts'
-import { type Journal, Run, type RunRecord } from './run.ts'
+import { Run, type RunRecord, type SessionState } from './run.ts'
 import { isSame, type Owner } from './terms.ts'
-
-/** Something a home holds until it is due. */
-export interface Held {
-  readonly owner: Owner
-  /** Number of its latest connection. */
-  readonly attempt: number
-  /** Its connection is still being told of runs. */
-  readonly isTelling: boolean
-  /** Milliseconds since the epoch; undefined while it is in use. */
-  dueAt(): number | undefined
-  /** It is due. */
-  expire(): void
-  /** One of its runs is no longer held. */
-  forget(run: Run): void
-}
-
-/** How a new run is kept. */
-export interface RunOptions extends Omit<RunRecord['init'], 'id'> {
-  /** Id of the session that makes it; a home of one session has its own. */
-  readonly session: string
-}
-
-/** What a home is made of. */
-export interface HomeOptions {
-  readonly limits: SessionLimits
-  /** The id of the only session of this home, where each has its own. */
-  readonly id?: string
-  /** Milliseconds since the epoch; default `Date.now`. */
-  readonly now?: () => number
-  readonly journal?: Journal
-  /** Asks the homes of other sessions; absent where all live in this one. */
-  readonly elsewhere?: AskElsewhere
-  /**
-   * Asks to be woken by `sweep` at a time, in milliseconds since the epoch, once nothing is under way; default: a
-   * timer, which would keep an object from hibernating.
-   */
-  readonly wakeAt?: (at: number) => void
-  /** Whether one call may wait for another here; default true. Not where a runtime ends work with its own request. */
-  readonly shares?: boolean
-}
 
 /** What stands before the number of a run. */
 const homePart = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-/
+
+/** What is left after a shrinking; a little less than may be, so that it does not come with each event. */
+const shrunken = 7 / 8
 
 interface Entry {
   readonly run: Run
@@ -74,7 +38,8 @@ export class Home {
   #counter = 0
   #keptBytes = 0
   #isRestored = false
-  #sweeping = false
+  #timer: ReturnType<typeof setTimeout> | undefined
+  #timerAt = Number.POSITIVE_INFINITY
   #draining = false
   readonly #over = new AbortController()
   #passing = 0
@@ -141,6 +106,35 @@ export class Home {
     this.sweepSoon()
   }
 
+  /** A session that is held, and not due. */
+  session(id: string): Held | undefined {
+    const held = this.sessions.get(id)
+    const { leftAt = Number.POSITIVE_INFINITY } = held ?? {}
+    return leftAt + this.#keepMs > this.now ? held : undefined
+  }
+
+  /** Whether there is room for one more session; the one that was left the longest, with nothing under way, gives way. */
+  makeRoom(): boolean {
+    if (this.sessions.size < this.limits.sessions) return true
+    let oldest: { readonly id: string; readonly leftAt: number } | undefined
+    for (const [id, { leftAt, isIdle }] of this.sessions)
+      if (leftAt !== undefined && isIdle && leftAt < (oldest?.leftAt ?? Number.POSITIVE_INFINITY))
+        oldest = { id, leftAt }
+    if (!oldest) return false
+    this.sessions.get(oldest.id)?.expire()
+    this.sessions.delete(oldest.id)
+    return true
+  }
+
+  get #keepMs(): number {
+    return this.limits.detachSeconds * 1_000
+  }
+
+  /** Keep what a session must not lose with its memory. */
+  keep(session: string, state: SessionState): void {
+    this.#options.journal?.session(session, state)
+  }
+
   /** The runs of an owner's session that were held before the session was. */
   runsOf(session: string, owner: Owner): Run[] {
     if (!this.#isRestored) return []
@@ -153,9 +147,16 @@ export class Home {
     const { journal } = this.#options
     const kept = (bytes: number) => {
       this.#keptBytes += bytes
+      if (bytes > 0) this.#shrink()
     }
-    const run = new Run({ ...init, keepBytes, windowBytes, kept, ...(journal && { journal }) })
-    this.#held.set(run.id, { run, idleSince })
+    const read = (readers: number) => {
+      if (run.terminal) return
+      entry.idleSince = readers === 0 ? this.now : undefined
+      if (readers === 0) this.sweepSoon()
+    }
+    const run = new Run({ ...init, keepBytes, windowBytes, kept, read, ...(journal && { journal }) })
+    const entry: Entry = { run, idleSince }
+    this.#held.set(run.id, entry)
     return run
   }
 
@@ -189,44 +190,49 @@ export class Home {
   /** Drop what is due, and stop what has been without a reader for too long. */
   sweep(): void {
     const { now } = this
-    const keepMs = this.limits.detachSeconds * 1_000
     for (const entry of this.#held.values()) {
       const isIdle = entry.run.terminal !== undefined || entry.run.readers === 0
       if (isIdle) entry.idleSince ??= now
       else entry.idleSince = undefined
-      if (entry.idleSince === undefined || now - entry.idleSince < keepMs) continue
+      if (entry.idleSince === undefined || now - entry.idleSince < this.#keepMs) continue
       if (entry.run.terminal) this.#drop(entry)
-      else entry.run.stop(new GatewayError('expired', 'Without a reader for too long'))
+      else {
+        entry.run.stop(new GatewayError('expired', 'Without a reader for too long'))
+        entry.idleSince = now
+      }
     }
     for (const [id, session] of this.sessions) {
-      const dueAt = session.dueAt()
-      if (dueAt === undefined || dueAt > now) continue
+      session.check()
+      if (session.leftAt === undefined || now - session.leftAt < this.#keepMs) continue
       this.sessions.delete(id)
       session.expire()
     }
   }
 
-  /** See to it that `sweep` comes while anything is held. */
+  /** See to it that `sweep` comes when what has just become idle is due, and from time to time while anything is held. */
   sweepSoon(): void {
     const { wakeAt } = this.#options
-    if (wakeAt && this.#active.size === 0) {
-      wakeAt(this.#nextDueAt())
-      return
-    }
-    if (this.#sweeping || this.isEmpty) return
-    this.#sweeping = true
-    setTimeout(() => {
-      this.#sweeping = false
+    if (wakeAt && this.#active.size === 0) wakeAt(this.#nextDueAt())
+    else this.#sweepAt(this.now + this.#keepMs)
+  }
+
+  #sweepAt(dueAt: number): void {
+    const at = Math.min(dueAt, this.now + limits.sweepMs)
+    if (this.isEmpty || at >= this.#timerAt) return
+    clearTimeout(this.#timer)
+    this.#timerAt = at
+    this.#timer = setTimeout(() => {
+      this.#timerAt = Number.POSITIVE_INFINITY
       this.sweep()
-      this.sweepSoon()
-    }, limits.sweepMs)
+      this.#sweepAt(this.#nextDueAt())
+    }, at - this.now)
   }
 
   #nextDueAt(): number {
-    const keepMs = this.limits.detachSeconds * 1_000
-    const runs = [...this.#held.values()].map(({ idleSince = this.now }) => idleSince + keepMs)
-    const sessions = [...this.sessions.values()].map((session) => session.dueAt() ?? Number.POSITIVE_INFINITY)
-    return Math.min(...runs, ...sessions)
+    const never = Number.POSITIVE_INFINITY
+    const runs = [...this.#held.values()].map(({ idleSince = never }) => idleSince)
+    const sessions = [...this.sessions.values()].map(({ leftAt = never }) => leftAt)
+    return Math.min(...runs, ...sessions) + this.#keepMs
   }
 
   /**
@@ -269,12 +275,21 @@ export class Home {
     return false
   }
 
-  /** Over `heldBytes`, the oldest runs that are over go first. */
+  /**
+   * Over `heldBytes`, the oldest runs that are over go first; then the largest lose their beginnings, as far as no
+   * reader needs them.
+   */
   #shrink(): void {
     if (this.#keptBytes <= this.limits.heldBytes) return
+    const goal = this.limits.heldBytes * shrunken
     for (const entry of this.#held.values()) {
-      if (this.#keptBytes <= this.limits.heldBytes) return
+      if (this.#keptBytes <= goal) return
       if (entry.run.terminal && entry.run.readers === 0) this.#drop(entry)
+    }
+    const runs = [...this.#held.values()].map(({ run }) => run)
+    for (const run of runs.sort((one, other) => other.keptBytes - one.keptBytes)) {
+      if (this.#keptBytes <= goal) return
+      run.trim(run.keptBytes - (this.#keptBytes - goal))
     }
   }
 

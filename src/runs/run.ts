@@ -1,6 +1,7 @@
 import { GatewayError } from '../errors.ts'
 import { limits } from '../limits.ts'
 import type { Watch } from '../types.ts'
+import { type Log, Reader } from './reader.ts'
 import { type Head, type OnDisconnect, type Owner, type Terminal, toTerminal } from './terms.ts'
 
 /** What a run is made of. */
@@ -19,6 +20,8 @@ export interface RunInit {
   readonly windowBytes: number
   /** Told how much more, or less, is kept. */
   readonly kept?: (bytes: number) => void
+  /** Told how many readers there are, whenever that changes. */
+  readonly read?: (readers: number) => void
   /** Told of everything that happens to the run, in order. Must not throw. */
   readonly journal?: Journal
 }
@@ -30,11 +33,32 @@ export interface Journal {
   append(run: Run, seq: number, bytes: Uint8Array): void
   end(run: Run, terminal: Terminal): void
   drop(runId: string): void
+  /** A session has changed. */
+  session(id: string, state: SessionState): void
+}
+
+/** What of a session must outlive the memory around it. */
+export interface SessionState {
+  /** `cf-aig-*` headers that hold for each of its requests. */
+  readonly defaults: Readonly<Record<string, string>>
+  /** Since when it has been without a connection, in milliseconds since the epoch; absent while it has one. */
+  readonly leftAt?: number
+  /** Readings of its connection that have sent all that they may before the next ack. */
+  readonly waiting: readonly WaitingReading[]
+}
+
+/** A reading that waits for an ack. */
+export interface WaitingReading {
+  readonly eventId: string
+  readonly runId: string
+  readonly raw: boolean
+  /** The event to send next. */
+  readonly next: number
 }
 
 /** A run as a journal has kept it. */
 export interface RunRecord {
-  readonly init: Omit<RunInit, 'journal' | 'kept' | 'keepBytes' | 'windowBytes'>
+  readonly init: Omit<RunInit, 'journal' | 'kept' | 'read' | 'keepBytes' | 'windowBytes'>
   readonly head?: Head
   readonly terminal?: Terminal
   /** Milliseconds since the epoch. */
@@ -45,7 +69,7 @@ export interface RunRecord {
 }
 
 /** One request's life: a log of events numbered from 0, ended by exactly one terminal record. */
-export class Run {
+export class Run implements Log {
   readonly init: RunInit
   readonly #controller = new AbortController()
   readonly #readers = new Set<Reader>()
@@ -126,7 +150,7 @@ export class Run {
     if (this.#terminal) return
     this.init.journal?.append(this, this.end, bytes)
     this.#push(bytes)
-    this.#trim()
+    this.trim()
     this.#notify()
   }
 
@@ -178,10 +202,12 @@ export class Run {
   read(from: number): Reader {
     const reader = new Reader(this, from, () => {
       this.#readers.delete(reader)
+      this.init.read?.(this.readers)
       this.#release()
       this.#notify()
     })
     this.#readers.add(reader)
+    this.init.read?.(this.readers)
     return reader
   }
 
@@ -197,7 +223,7 @@ export class Run {
 
   /** A reader has moved. */
   moved(): void {
-    this.#trim()
+    this.trim()
     this.#release()
   }
 
@@ -211,10 +237,11 @@ export class Run {
     return false
   }
 
-  #trim(): void {
+  /** Let go of the first events, down to so many bytes, as far as no reader needs them. */
+  trim(keepBytes: number = this.init.keepBytes): void {
     let floor = this.end
     for (const reader of this.#readers) floor = Math.min(floor, reader.floor)
-    while (this.#keptBytes > this.init.keepBytes && this.#first < floor) {
+    while (this.#keptBytes > keepBytes && this.#first < floor) {
       const bytes = this.#events.shift()?.byteLength ?? 0
       this.#keptBytes -= bytes
       this.init.kept?.(-bytes)
@@ -231,119 +258,5 @@ export class Run {
   #release(): void {
     this.#drained?.resolve()
     this.#drained = undefined
-  }
-}
-
-/** An event, with its number. */
-export interface RunEvent {
-  readonly seq: number
-  readonly bytes: Uint8Array
-}
-
-/** One reading of a run. */
-export class Reader {
-  readonly run: Run
-  readonly #left: () => void
-  #position: number
-  #acked: number
-  /** Number of the last event that its client was told, and of the one before. */
-  #told: number
-  #toldBefore: number
-  /** What was told and is not acked; empty before the first ack. */
-  readonly #ahead: { readonly seq: number; readonly bytes: number }[] = []
-  #aheadBytes = 0
-  #isWindowed = false
-  #isClosed = false
-
-  constructor(run: Run, from: number, left: () => void) {
-    this.run = run
-    this.#position = from
-    this.#acked = from - 1
-    this.#told = from - 1
-    this.#toldBefore = from - 1
-    this.#left = left
-  }
-
-  /** It has left. */
-  get isClosed(): boolean {
-    return this.#isClosed
-  }
-  /** The first event it may still need, or its client when that comes back. */
-  get floor(): number {
-    if (!this.#isWindowed) return this.#position
-    const { run } = this
-    const passedBytes = run.bytesFrom(this.#acked + 1) - run.bytesFrom(this.#position) - this.#aheadBytes
-    // The window does not count what was passed over, so that this must not keep it without a limit.
-    return passedBytes > run.init.keepBytes ? this.#position : this.#acked + 1
-  }
-  /** Bytes that its client has not consumed. */
-  get lagBytes(): number {
-    return this.#aheadBytes + this.run.bytesFrom(this.#position)
-  }
-
-  /** The head, once there is one; undefined for a run that ended without. */
-  async head(): Promise<Head | undefined> {
-    while (!this.run.head && !this.run.terminal && !this.#isClosed) await this.run.changed()
-    return this.run.head
-  }
-
-  /** The next event; undefined after the last, and after `close`. @throws GatewayError gap */
-  async next(): Promise<RunEvent | undefined> {
-    const { run } = this
-    for (;;) {
-      if (this.#isClosed) return undefined
-      if (this.#position < run.first) throw new GatewayError('gap')
-      const bytes = this.#aheadBytes < run.init.windowBytes ? run.at(this.#position) : undefined
-      if (bytes) return this.#take(bytes)
-      if (run.terminal && this.#position >= run.end) return undefined
-      await run.changed()
-    }
-  }
-
-  #take(bytes: Uint8Array): RunEvent {
-    const seq = this.#position
-    this.#position += 1
-    this.#toldBefore = this.#told
-    this.#told = seq
-    if (this.#isWindowed) this.#wait(seq, bytes.byteLength)
-    else this.run.moved()
-    return { seq, bytes }
-  }
-
-  /** The client is not told of the last event, and so can never ack it. */
-  pass(): void {
-    this.#told = this.#toldBefore
-    if (!this.#isWindowed) return
-    this.#aheadBytes -= this.#ahead.pop()?.bytes ?? 0
-    if (this.#ahead.length === 0) this.#acked = this.#position - 1
-    this.run.moved()
-  }
-
-  /** The client has consumed the events up to `seq`; from the first call on, the window holds. */
-  ack(seq: number): void {
-    const upTo = Math.min(seq, this.#position - 1)
-    const { run } = this
-    if (!this.#isWindowed && upTo < this.#told)
-      this.#wait(this.#told, run.bytesFrom(upTo + 1) - run.bytesFrom(this.#position))
-    this.#isWindowed = true
-    for (let [first] = this.#ahead; first && first.seq <= upTo; [first] = this.#ahead) {
-      this.#aheadBytes -= first.bytes
-      this.#ahead.shift()
-    }
-    this.#acked = Math.max(this.#acked, this.#ahead.length === 0 ? this.#position - 1 : upTo)
-    run.moved()
-    run.wake()
-  }
-
-  #wait(seq: number, bytes: number): void {
-    this.#ahead.push({ seq, bytes })
-    this.#aheadBytes += bytes
-  }
-
-  /** Leave; the run goes on. */
-  close(): void {
-    if (this.#isClosed) return
-    this.#isClosed = true
-    this.#left()
   }
 }

@@ -2,7 +2,7 @@ import { createParser, type EventSourceMessage } from 'eventsource-parser'
 import { type ErrorCode, GatewayError, toErrorBody, toGatewayError } from '../errors.ts'
 import { limits } from '../limits.ts'
 import { failureHead, isEventStream } from '../runs/pump.ts'
-import type { Reader, RunEvent } from '../runs/run.ts'
+import type { Reader, RunEvent } from '../runs/reader.ts'
 import type { Head, Terminal } from '../runs/terms.ts'
 import { join } from '../streams.ts'
 import type { Socket } from '../types.ts'
@@ -17,6 +17,10 @@ export interface Telling {
   readonly raw: boolean
   /** The run was there before. */
   readonly attached: boolean
+  /** Its client was told of it before, and only memory was lost since. */
+  readonly isContinued?: boolean
+  /** Nothing more is sent before the next ack. */
+  readonly waits?: () => void
 }
 
 /** Frames of one run to one socket, up to its end or the reader's. Never rejects. */
@@ -48,12 +52,14 @@ function toMetadata(head: Head, { run }: Reader, { wire, eventId, attached }: Te
 
 async function tellStream(socket: Socket, reader: Reader, telling: Telling, head: Head): Promise<void> {
   const metadata = toMetadata(head, reader, telling)
-  await socket.send(telling.raw ? frames.createdRaw(metadata, head.headers) : frames.created(metadata))
+  if (!telling.isContinued)
+    await socket.send(telling.raw ? frames.createdRaw(metadata, head.headers) : frames.created(metadata))
   const tell = telling.raw ? tellBytes(telling) : tellEvents(telling)
   for (let event = await reader.next(); event; event = await reader.next()) {
     const frame = tell(event)
     if (frame === undefined) reader.pass()
     else await socket.send(frame)
+    if (reader.isFull) telling.waits?.()
   }
   await end(socket, reader, telling, metadata)
 }

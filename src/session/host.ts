@@ -20,8 +20,11 @@ export interface Asked {
 export interface Host {
   /** Makes the call; the reply's body is still a stream. May reject. */
   start(asked: Asked, signal: AbortSignal): Promise<Reply>
-  /** @throws GatewayError bad_request for settings that do not exist */
-  checkDefaults(defaults: Defaults): void
+  /**
+   * The settings among what a client wants to hold for each request.
+   * @throws GatewayError bad_request for values they cannot have
+   */
+  toDefaults(wanted: Defaults): Defaults
   /** Whether the session's token still opens the gateway. Never rejects. */
   isWelcome(): Promise<boolean>
 }

@@ -1,12 +1,15 @@
+import { GatewayError } from '../errors.ts'
 import { limits } from '../limits.ts'
-import type { Reader } from '../runs/run.ts'
+import type { Reader } from '../runs/reader.ts'
 import type { Socket } from '../types.ts'
 
 /** One connection of a session: its socket, and what is read over it. */
 export class Line {
   readonly socket: Socket
   readonly #readings = new Map<string, Reader>()
-  #unsentRefusals = 0
+  #unsentAnswers = 0
+  /** Those that were replaced too, until their last frame is sent. */
+  #telling = 0
   isOpen = true
 
   constructor(socket: Socket) {
@@ -17,19 +20,24 @@ export class Line {
     void this.socket.send(frame)
   }
 
-  /** For frames that answer a message at once; a client that sends faults and never reads is put off. */
-  refuse(frame: string): void {
-    this.#unsentRefusals += 1
-    if (this.#unsentRefusals > limits.unsentRefusals) this.close(1013, 'reader too slow')
+  /** For frames that answer a message at once; a client that sends and never reads is put off. */
+  answer(frame: string): void {
+    this.#unsentAnswers += 1
+    if (this.#unsentAnswers > limits.unsentAnswers) this.close(1013, 'reader too slow')
     else
       void this.socket.send(frame).then(() => {
-        this.#unsentRefusals -= 1
+        this.#unsentAnswers -= 1
       })
   }
 
   /** Something is read over it. */
   get isTelling(): boolean {
-    return this.#readings.size > 0
+    return this.#telling > 0
+  }
+
+  /** @throws GatewayError too_many_requests where nothing more can be read over it */
+  assertRoom(): void {
+    if (this.#telling >= limits.readings) throw new GatewayError('too_many_requests')
   }
 
   reading(eventId: string): Reader | undefined {
@@ -38,12 +46,15 @@ export class Line {
 
   /** A reading takes the place of an earlier one of the same name. */
   begin(eventId: string, reader: Reader): void {
+    this.#telling += 1
     this.#readings.get(eventId)?.close()
     this.#readings.set(eventId, reader)
     if (!this.isOpen) reader.close()
   }
 
+  /** All of a reading is sent, or none of it can be any more. */
   end(eventId: string, reader: Reader): void {
+    this.#telling -= 1
     if (this.#readings.get(eventId) === reader) this.#readings.delete(eventId)
   }
 

@@ -104,6 +104,7 @@ export function readMessage(text: string, wire: Wire): Read {
   const schema = schemaOf(value.type, wire)
   if (!schema) return { fault: `Unknown type; this socket takes ${types[wire].join(', ')}`, named }
   const parsed = schema.safeParse(value)
+  if (parsed.success && hasBadEventId(value)) return { fault: badEventId, named }
   if (parsed.success) return { message: parsed.data, named }
   const issue = parsed.error.issues[0]
   return { fault: `${issue?.path.join('.')}: ${issue?.message}`, named }
@@ -127,13 +128,18 @@ function schemaOf(type: unknown, wire: Wire): z.ZodMiniType<ClientMessage> | und
     : undefined
 }
 
+const isEventId = (id: unknown): id is string =>
+  typeof id === 'string' && id !== '' && id.length <= eventIdMax
+
 /** The event id of a message, where one can be made out: the request's, its first item's, or the message's own. */
-function findEventId(value: Record<string, unknown>): string | undefined {
-  for (const id of [firstItem(value.request)?.eventId, value.eventId]) {
-    if (typeof id === 'string' && id !== '' && id.length <= eventIdMax) return id
-  }
-  return undefined
-}
+const findEventId = (value: Record<string, unknown>): string | undefined =>
+  [firstItem(value.request)?.eventId, value.eventId].find(isEventId)
+
+const badEventId = `eventId: a text of 1 to ${eventIdMax} characters`
+
+/** A request that names itself by what is no name would not know its answer by another. */
+const hasBadEventId = ({ request, eventId }: Record<string, unknown>): boolean =>
+  [firstItem(request)?.eventId, eventId].some((id) => id !== undefined && id !== null && !isEventId(id))
 
 /** What a create says of its run: its only or first item. */
 export function firstItem(value: unknown): Record<string, unknown> | undefined {

@@ -4,7 +4,7 @@ import { limits } from '../limits.ts'
 import { type AskElsewhere, readElsewhere } from '../runs/elsewhere.ts'
 import type { Home } from '../runs/home.ts'
 import type { Reply } from '../runs/pump.ts'
-import { Run } from '../runs/run.ts'
+import { Run, type WaitingReading } from '../runs/run.ts'
 import { deliver } from './deliver.ts'
 import { digestOf } from './digest.ts'
 import { frames, type HeldRun, toFrameError } from './frames.ts'
@@ -27,6 +27,8 @@ interface Reading {
   readonly raw: boolean
   readonly from: number
   readonly attached: boolean
+  /** Of one that goes on after memory was lost: the last event its client has consumed. */
+  readonly acked?: number
 }
 
 /** A create that was sent again. */
@@ -55,14 +57,43 @@ export class Requests {
   readonly #consumed = new Set<string>()
   /** Event ids whose runs are gone and may be asked for again, oldest first; and when they were dropped. */
   readonly #gone = new Map<string, number>()
+  /** Of the connection, by event id. */
+  readonly #waiting = new Map<string, WaitingReading>()
+  readonly #changed: () => void
 
-  /** Those of its session that its home still holds are there from the start. */
-  constructor(init: SessionInit, home: Home, host: Host) {
+  /**
+   * Those of its session that its home still holds are there from the start. `changed` is called when others wait for
+   * an ack than before.
+   */
+  constructor(
+    init: SessionInit,
+    home: Home,
+    host: Host,
+    waiting: readonly WaitingReading[],
+    changed: () => void,
+  ) {
     this.#init = init
     this.#home = home
     this.#host = host
     this.#queue = new Queue(home.limits)
+    this.#changed = changed
+    for (const reading of waiting) this.#waiting.set(reading.eventId, reading)
     for (const run of home.runsOf(init.id, init.owner)) this.#runs.set(run.init.eventId, run)
+  }
+
+  /** Readings that wait for an ack. */
+  get waiting(): readonly WaitingReading[] {
+    return [...this.#waiting.values()]
+  }
+
+  /** None is under way, or waits for its turn. */
+  get isIdle(): boolean {
+    return [...this.#runs.values()].every((run) => run.terminal)
+  }
+
+  /** A connection comes, and says itself what it wants to read. */
+  arrive(): void {
+    this.#waiting.clear()
   }
 
   /** What is held, and not consumed to its end. */
@@ -103,7 +134,25 @@ export class Requests {
     const run = this.#runs.get(eventId)
     if (run) this.#acked.set(eventId, seq)
     if (run?.terminal && seq >= run.end - 1) this.#consumed.add(eventId)
-    line.reading(eventId)?.ack(seq)
+    const reader = line.reading(eventId)
+    if (reader) reader.ack(seq)
+    else this.#goOn(eventId, seq, line)
+  }
+
+  /** A reading that waited when memory was lost goes on. */
+  #goOn(eventId: string, acked: number, line: Line): void {
+    const known = this.#waiting.get(eventId)
+    if (!known) return
+    this.#waiting.delete(eventId)
+    const { runId, raw, next: from } = known
+    const reading = { line, eventId, raw, from, attached: true, acked }
+    const ask = this.#home.askFor(runId)
+    if (ask) return void this.#readElsewhere(ask, runId, reading)
+    try {
+      this.#tell(this.#home.find(runId, this.#init.owner), reading)
+    } catch (error) {
+      line.answer(frames.failure(toFrameError(toGatewayError(error)), { eventId }))
+    }
   }
 
   /** Stop those that end with their connection. */
@@ -118,8 +167,9 @@ export class Requests {
     if (run) this.#stop(run)
   }
 
-  /** @throws GatewayError bad_request, forbidden, expired */
+  /** @throws GatewayError bad_request, forbidden, expired, too_many_requests */
   resume(message: Resume, line: Line): void {
+    line.assertRoom()
     if (this.#isElsewhere(message, line)) return
     const run = this.#findRun(message, true)
     if (!run) return
@@ -133,6 +183,7 @@ export class Requests {
     const wishes: RunWishes | string =
       wire === 'base' ? { onDisconnect: 'stop', raw: false, from: 0 } : readWishes(request)
     if (typeof wishes === 'string') throw new GatewayError('bad_request', wishes)
+    line.assertRoom()
     const digest = wire === 'base' ? undefined : digestOf(request)
     const known = this.#runs.get(eventId)
     if (known) {
@@ -171,13 +222,18 @@ export class Requests {
     })
   }
 
-  #tell(run: Run, { line, eventId, raw, from, attached }: Reading): void {
+  #tell(run: Run, { line, eventId, raw, from, attached, acked }: Reading): void {
     const reader = run.read(from)
-    if (this.#acked.has(eventId)) reader.ack(from - 1)
+    if (acked !== undefined || this.#acked.has(eventId)) reader.ack(acked ?? from - 1)
     line.begin(eventId, reader)
-    const telling = { wire: this.#init.wire, eventId, raw, attached }
+    const waits = () => {
+      this.#waiting.set(eventId, { eventId, runId: run.id, raw, next: reader.position })
+      this.#changed()
+    }
+    const telling = { wire: this.#init.wire, eventId, raw, attached, isContinued: acked !== undefined, waits }
     void deliver(line.socket, reader, telling).then(() => {
       line.end(eventId, reader)
+      if (line.isOpen && this.#waiting.delete(eventId)) this.#changed()
       if (this.#init.wire === 'base') this.#forget(eventId)
     })
   }
@@ -209,22 +265,34 @@ export class Requests {
     message: (Cancel | Resume) & { runId: string },
     line: Line,
   ): Promise<void> {
-    const { runId, eventId } = message
-    const { owner } = this.#init
+    const { runId } = message
+    if (message.type === 'universal.resume') {
+      const { eventId, raw = false, from } = message
+      return this.#readElsewhere(ask, runId, { line, eventId, raw, from, attached: true })
+    }
     try {
-      if (message.type === 'universal.cancel') {
-        const answer = await ask({ verb: 'stop', runId, owner, from: 0 })
-        if (!answer.ok) throw new GatewayError('forbidden')
-        return
-      }
-      const { from, raw = false } = message
-      const { windowBytes } = this.#home.limits
-      const run = await readElsewhere(ask, { verb: 'resume', runId, owner, from }, windowBytes)
-      this.#tell(run, { line, eventId: eventId ?? run.init.eventId, raw, from, attached: true })
+      const answer = await ask({ verb: 'stop', runId, owner: this.#init.owner, from: 0 })
+      if (!answer.ok) throw new GatewayError('forbidden')
     } catch (error) {
-      const named =
-        message.type === 'universal.resume' && eventId !== undefined ? { eventId, runId } : { runId }
-      line.refuse(frames.failure(toFrameError(toGatewayError(error)), named))
+      line.answer(frames.failure(toFrameError(toGatewayError(error)), { runId }))
+    }
+  }
+
+  /** Never rejects. */
+  async #readElsewhere(
+    ask: AskElsewhere,
+    runId: string,
+    { eventId, ...reading }: Omit<Reading, 'eventId'> & { readonly eventId?: string | undefined },
+  ): Promise<void> {
+    const { owner } = this.#init
+    const { windowBytes } = this.#home.limits
+    try {
+      const query = { verb: 'resume', runId, owner, from: reading.from } as const
+      const run = await readElsewhere(ask, query, windowBytes)
+      this.#tell(run, { ...reading, eventId: eventId ?? run.init.eventId })
+    } catch (error) {
+      const named = eventId === undefined ? { runId } : { eventId, runId }
+      reading.line.answer(frames.failure(toFrameError(toGatewayError(error)), named))
     }
   }
 

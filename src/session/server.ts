@@ -1,8 +1,9 @@
 import { toGatewayError } from '../errors.ts'
 import { newId } from '../ids.ts'
 import { limits } from '../limits.ts'
-import type { Held, Home } from '../runs/home.ts'
-import type { Run } from '../runs/run.ts'
+import type { Held } from '../runs/held.ts'
+import type { Home } from '../runs/home.ts'
+import type { Run, SessionState } from '../runs/run.ts'
 import { isSame, type Owner } from '../runs/terms.ts'
 import type { Frame, Socket } from '../types.ts'
 import { failed } from './deliver.ts'
@@ -27,15 +28,16 @@ export class LiveSession implements Held {
   #leftAt: number | undefined
   #heardAt: number
 
-  constructor(init: SessionInit, home: Home, host: Host) {
+  /** `kept` is what was kept of it when its memory was lost. */
+  constructor(init: SessionInit, home: Home, host: Host, kept?: SessionState) {
     this.init = init
     this.#home = home
     this.#host = host
-    this.#requests = new Requests(init, home, host)
-    this.#defaults = init.defaults
+    this.#requests = new Requests(init, home, host, kept?.waiting ?? [], () => this.#keep())
+    this.#defaults = kept?.defaults ?? init.defaults
     this.#attempt = init.attempt ?? 0
     this.#heardAt = home.now
-    this.#leftAt = home.now
+    this.#leftAt = kept?.leftAt
   }
 
   get owner(): Owner {
@@ -44,6 +46,14 @@ export class LiveSession implements Held {
 
   get attempt(): number {
     return this.#attempt
+  }
+
+  get leftAt(): number | undefined {
+    return this.#leftAt
+  }
+
+  get isIdle(): boolean {
+    return this.#requests.isIdle
   }
 
   get isTelling(): boolean {
@@ -67,6 +77,8 @@ export class LiveSession implements Held {
       const runs = resumed ? { runs: this.#requests.list() } : {}
       line.send(frames.ready({ id: this.init.id, resumed, ...runs }, this.#home.limits, limits.messageBytes))
       if (this.#home.isDraining) this.goAway(0)
+      this.#requests.arrive()
+      this.#keep()
     }
     return {
       receive: (frame) => {
@@ -76,13 +88,11 @@ export class LiveSession implements Held {
     }
   }
 
-  dueAt(): number | undefined {
-    const { detachSeconds, heartbeatSeconds } = this.#home.limits
-    if (this.#leftAt !== undefined) return this.#leftAt + detachSeconds * 1_000
+  check(): void {
     void this.#dismiss()
+    const { heartbeatSeconds } = this.#home.limits
     const silentAt = this.#heardAt + heartbeatSeconds * limits.missedHeartbeats * 1_000
     if (this.init.wire !== 'base' && silentAt <= this.#home.now) this.#line?.close(4408, 'silent')
-    return undefined
   }
 
   /** Close a connection whose token is gone, though nothing is asked over it. Never rejects. */
@@ -115,8 +125,19 @@ export class LiveSession implements Held {
     this.#line = undefined
     if (this.init.wire === 'base') this.#home.sessions.delete(this.init.id)
     this.#leftAt = this.#home.now
+    this.#keep()
     this.#home.sweepSoon()
     this.#requests.leave()
+  }
+
+  /** One of the base wire ends with its connection. */
+  #keep(): void {
+    if (this.init.wire === 'base') return
+    this.#home.keep(this.init.id, {
+      defaults: this.#defaults,
+      ...(this.#leftAt !== undefined && { leftAt: this.#leftAt }),
+      waiting: this.#requests.waiting,
+    })
   }
 
   #receive(frame: Frame, line: Line): void {
@@ -134,13 +155,13 @@ export class LiveSession implements Held {
       this.#handle(read.message, { line, eventId, size: frame.length, defaults: this.#defaults })
     } catch (error) {
       const fault = toGatewayError(error)
-      if (this.init.wire === 'base') line.refuse(failed(eventId, fault))
+      if (this.init.wire === 'base') line.answer(failed(eventId, fault))
       else this.#refuse(line, toFrameError(fault), read.named)
     }
   }
 
   #refuse(line: Line, error: FrameError, named: Named): void {
-    line.refuse(this.init.wire === 'base' ? frames.error(error, named) : frames.failure(error, named))
+    line.answer(this.init.wire === 'base' ? frames.error(error, named) : frames.failure(error, named))
   }
 
   #handle(message: ClientMessage, from: From): void {
@@ -160,10 +181,10 @@ export class LiveSession implements Held {
         break
       case 'session.update':
         this.#update(message.headers)
-        line.send(frames.updated())
+        line.answer(frames.updated())
         break
       case 'session.ping':
-        line.send(frames.pong(message.id))
+        line.answer(frames.pong(message.id))
         break
       default:
         message satisfies never
@@ -176,9 +197,8 @@ export class LiveSession implements Held {
       if (value === null) merged.delete(name.toLowerCase())
       else merged.set(name.toLowerCase(), value)
     }
-    const defaults = Object.fromEntries(merged)
-    this.#host.checkDefaults(defaults)
-    this.#defaults = defaults
+    this.#defaults = this.#host.toDefaults(Object.fromEntries(merged))
+    this.#keep()
   }
 }
 
@@ -187,7 +207,7 @@ export function openSession(socket: Socket, init: SessionInit, home: Home, host:
   const held = home.sessions.get(init.id)
   if (held instanceof LiveSession && isSame(held.owner, init.owner))
     return held.attach(socket, init.isAwake ? 'awake' : 'resumed', init.attempt)
-  if (home.sessions.size >= home.limits.sessions) return refuse(socket, 4429, 'too many sessions')
+  if (!home.makeRoom()) return refuse(socket, 4429, 'too many sessions')
   return holdSession(init, home, host).attach(socket, init.isAwake ? 'awake' : 'new')
 }
 
@@ -196,9 +216,9 @@ function refuse(socket: Socket, code: number, reason: string): Session {
   return { receive: () => undefined, closed: () => undefined }
 }
 
-/** Hold a session without a socket. */
-export function holdSession(init: SessionInit, home: Home, host: Host): LiveSession {
-  const session = new LiveSession(init, home, host)
+/** Hold a session without a socket, or whose socket is asleep. */
+export function holdSession(init: SessionInit, home: Home, host: Host, kept?: SessionState): LiveSession {
+  const session = new LiveSession(init, home, host, kept)
   home.sessions.set(init.id, session)
   home.sweepSoon()
   return session

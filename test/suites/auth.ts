@@ -1,3 +1,4 @@
+import { get } from 'node:http'
 import { expect, test } from 'vitest'
 import { at, chat, connect, ledger, newKey, post, Refused, upstream } from '../client.ts'
 import { readingToken, storedKey, tokens } from '../config.ts'
@@ -70,6 +71,7 @@ export function authSuite(target: Target): void {
   preflightTests(target)
   originTests(target)
   socketOriginTests(target)
+  hostTests(target)
 }
 
 function headerTests(target: Target): void {
@@ -316,6 +318,44 @@ function originTests(target: Target): void {
     const response = await post(at(target), item(key), { origin: stranger, 'content-type': 'text/plain' })
     expect(response.status).toBe(403)
     expect(await ledger(target, key)).toEqual([])
+  })
+}
+
+/** DNS rebinding: a page binds its own name to 127.0.0.1, and is of the gateway's origin then. */
+function hostTests(target: Target): void {
+  const { port } = new URL(target.url)
+  const statusOf = (gateway: string, path: string, headers: Record<string, string>): Promise<number> =>
+    new Promise((resolve, reject) => {
+      const url = new URL(at(target, path, gateway))
+      get({ hostname: url.hostname, port, path: url.pathname, headers, agent: false }, (response) => {
+        response.resume()
+        resolve(response.statusCode ?? 0)
+      }).on('error', reject)
+    })
+
+  test('an open gateway on a loopback address answers to no other name', async () => {
+    for (const host of [
+      `evil.example:${port}`,
+      'evil.example',
+      `127.0.0.1.evil.example:${port}`,
+      '10.0.0.1',
+    ]) {
+      const key = newKey()
+      const headers = { host, ...upstream({ key }) }
+      expect(await statusOf('default', '/openai/models', headers), host).toBe(403)
+      expect(await statusOf('default', '/run/x', headers), host).toBe(403)
+      expect(await ledger(target, key)).toEqual([])
+      expect((await refusal(connect(target, { headers: { host } }))).status, host).toBe(403)
+    }
+    for (const host of [`localhost:${port}`, `127.0.0.1:${port}`, '127.0.0.1', `[::1]:${port}`])
+      expect(await statusOf('default', '/openai/models', { host }), host).toBe(200)
+  })
+
+  test('one with tokens answers to any name', async () => {
+    const headers = { host: 'gw.example', [gatewayHeader]: tokens.locked }
+    expect(await statusOf('locked', '/openai/models', headers)).toBe(200)
+    const line = await connect(target, { gateway: 'locked', headers })
+    line.close()
   })
 }
 

@@ -24,6 +24,7 @@ export function edgeSuite(target: Target): void {
   framesSuite(target)
   rawFramesSuite(target)
   handshakeSuite(target)
+  upgradesSuite(target)
   refusalsSuite(target)
   offersSuite(target)
   endsSuite(target)
@@ -181,6 +182,51 @@ interface Answer {
 }
 
 /** Ask for an upgrade that is refused. */
+/** The status of a request as it is written, with an upgrade. */
+function statusOf(target: Target, lines: readonly string[], body = ''): Promise<number> {
+  const { hostname, port, host } = new URL(target.url)
+  return new Promise((resolve, reject) => {
+    const socket = dial(Number(port), hostname)
+    socket.on('error', reject)
+    socket.once('data', (data) => {
+      resolve(Number(String(data).split(' ')[1]))
+      socket.destroy()
+    })
+    socket.write([...lines, `Host: ${host}`, 'Connection: Upgrade', '', body].join('\r\n'))
+  })
+}
+
+function upgradesSuite(target: Target): void {
+  const path = '/v1/default/default'
+  const key = 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='
+  const version = 'Sec-WebSocket-Version: 13'
+  const cases: [title: string, status: number, lines: string[], body?: string][] = [
+    [
+      'a GET that could do HTTP/2',
+      200,
+      ['GET /health HTTP/1.1', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABkAAQ'],
+    ],
+    [
+      'a POST that could do HTTP/2',
+      target.runtime === 'deno' ? 400 : 200, // Deno takes no upgrade with a body, and says so itself
+      [`POST ${path}/openai/echo HTTP/1.1`, 'Upgrade: h2c', 'Content-Length: 2'],
+      '{}',
+    ],
+    ['a handshake without a key', 426, [`GET ${path} HTTP/1.1`, 'Upgrade: websocket', version]],
+    [
+      'a POST as a handshake',
+      400,
+      [`POST ${path} HTTP/1.1`, 'Upgrade: websocket', version, key, 'Content-Length: 2'],
+      '{}',
+    ],
+    ['a handshake in capitals', 101, [`GET ${path} HTTP/1.1`, 'Upgrade: WEBSOCKET', version, key]],
+  ]
+  test.each(cases)('%s is answered with %i', async (_, status, lines, body) => {
+    expect(await statusOf(target, lines, body)).toBe(status)
+    await expectAlive(target)
+  })
+}
+
 function refusedUpgrade(target: Target, path: string, protocol?: string): Promise<Answer> {
   const headers = {
     connection: 'Upgrade',

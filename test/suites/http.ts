@@ -106,6 +106,21 @@ function bodyTests(target: Target): void {
     expect(await echoOf(response)).toMatchObject({ bodyBytes: fiveMegabytes, bodySha256: sha256(body) })
   })
 
+  test.each([10, 100_000, fiveMegabytes])(
+    '%i bytes that say how many they are do so to the provider',
+    async (size) => {
+      for (const type of ['application/octet-stream', 'text/plain', 'application/json']) {
+        const key = newKey()
+        const headers = { 'content-type': type, 'content-length': String(size), ...upstream({ key }) }
+        await raw(at(target, '/openai/files'), 'POST', headers, '1'.repeat(size))
+        const [entry] = await ledger(target, key)
+        expect(entry?.bodyBytes).toBe(size)
+        expect(entry?.headers['content-length'], type).toBe(String(size))
+        expect(entry?.headers).not.toHaveProperty('transfer-encoding')
+      }
+    },
+  )
+
   test('five megabytes of binary reach the client, whole and in order', async () => {
     const response = await post(at(target, '/openai/echo'), {}, upstream({ bytes: fiveMegabytes }))
     const bytes = new Uint8Array(await response.arrayBuffer())

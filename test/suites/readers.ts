@@ -1,10 +1,13 @@
+import { request as httpRequest } from 'node:http'
 import { expect, test } from 'vitest'
-import { at, chat, ended, ledger, newKey, now, post, upstream } from '../client.ts'
+import { at, chat, ended, ledger, newKey, now, post, seen, upstream } from '../client.ts'
 import { tokens } from '../config.ts'
 import type { Target } from '../target.ts'
 import { isStream, item, open, streamed, textOf, truth } from './run-kit.ts'
 
 const cancelMs = 100
+/** Bytes that no buffers on the way would hold. */
+const long = 60 << 20
 
 /** PROTOCOL.md, "universal.ack" and "Runs over HTTP". */
 export function readersSuite(target: Target): void {
@@ -94,6 +97,36 @@ function httpSuite(target: Target): void {
     expect((await ended(target, other))!.closedAt! - left).toBeLessThanOrEqual(cancelMs)
     await expect(long.text()).rejects.toThrow()
   })
+
+  test('HTTP: who asks for no body holds no run up', async () => {
+    const key = newKey()
+    const headers = { ...upstream({ key, bytes: long, delay: 100 }), 'cf-aig-on-disconnect': 'detach' }
+    const response = await post(at(target, '/openai/chat/completions'), chat('x'), headers)
+    await response.body!.cancel()
+    const url = at(target, `/run/${response.headers.get('cf-aig-run-id')}`)
+    for (const path of ['/resume', '']) {
+      const head = await fetch(url + path, { method: 'HEAD' })
+      expect([head.status, await head.text()]).toEqual([200, ''])
+    }
+    expect((await ended(target, key))?.how).toBe('finished')
+  })
+
+  test.each(['fin', 'rst'])(
+    'HTTP: a detached run goes on when its client leaves before headers: %s',
+    async (how) => {
+      const key = newKey()
+      const asking = httpRequest(at(target, '/openai/files'), {
+        method: 'POST',
+        headers: { ...upstream({ key, bytes: long, delay: 300 }), 'cf-aig-on-disconnect': 'detach' },
+      })
+      asking.on('error', () => undefined)
+      asking.end('x')
+      await seen(target, key)
+      if (how === 'fin') asking.destroy()
+      else asking.socket?.resetAndDestroy()
+      expect((await ended(target, key))?.how).toBe('finished')
+    },
+  )
 
   test('HTTP: a detached answer without a body, and one that is an error', async () => {
     for (const [control, status] of [

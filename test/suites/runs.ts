@@ -157,7 +157,20 @@ function messagesSuite(target: Target): void {
     const late = await line.result(line.create(item({ delay: 400 })))
     expect(late[0]?.metadata.status).toBe(504)
     line.send({ type: 'session.update', headers: { 'cf-aig-request-timeout': null } })
+    const foreign = {
+      'x-mine': 'a',
+      authorization: 'b',
+      'cf-aig-x': 'c',
+      'bad name': 'd',
+      'x-large': 'e'.repeat(1 << 20),
+    }
+    line.send({ type: 'session.update', headers: foreign })
+    const bad = ['a\nb', '{"text":"✓"}', JSON.stringify({ text: 'x'.repeat(20_000) })]
+    for (const value of bad) line.send({ type: 'session.update', headers: { 'cf-aig-metadata': value } })
     const patient = await line.result(line.create(item({ delay: 100 })))
+    const errors = line.frames.filter((frame) => frame.type === 'universal.error')
+    expect(errors.map((frame) => frame.error?.code)).toEqual(Array(bad.length).fill('bad_message'))
+    expect(line.frames.filter((frame) => frame.type === 'session.updated')).toHaveLength(3)
     expect(patient[0]?.metadata.status).toBe(200)
     line.send({ type: 'session.ping', id: 'p' })
     expect(await line.next((frame) => frame.type === 'session.pong')).toEqual({

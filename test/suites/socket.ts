@@ -183,6 +183,22 @@ function failuresSuite(target: Target, withLine: WithLine): void {
     })
   }
 
+  withLine('an eventId that is none fails its request, and asks no provider', async (line) => {
+    const key = newKey()
+    const create = (request: object) => line.send({ type: 'universal.create', request })
+    for (const eventId of ['e'.repeat(257), '', 12_345, true, { a: 1 }])
+      create({ ...item('x', { key }), eventId })
+    create([{ ...item('x', { key }), eventId: 7 }])
+    line.send({ type: 'universal.create', request: item('x', { key }), eventId: [] })
+    create({ ...item('one', { key }), eventId: null })
+    await line.next((frame) => frame.type === 'universal.created')
+    expect(line.frames.map(({ type, error }) => [type, error?.code])).toEqual([
+      ...Array(7).fill(['error', 'bad_message']),
+      ['universal.created', undefined],
+    ])
+    expect(await ledger(target, key)).toHaveLength(1)
+  })
+
   withLine('an eventId already in flight fails the second request only', async (line) => {
     const key = newKey()
     const eventId = line.create(item('first', { delay: 150, key }))

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { at, chat, ledger, newKey, post, rawGet, upstream } from '../client.ts'
+import { at, chat, ended, ledger, newKey, post, rawGet, upstream } from '../client.ts'
 import type { Target } from '../target.ts'
 import type { Control } from '../upstream/control.ts'
 
@@ -38,6 +38,25 @@ function routeSuite(target: Target): void {
       const response = await post(at(target), body)
       expect([response.status, response.headers.get('cf-aig-step')]).toEqual([200, '0'])
     }
+  })
+
+  test('takes the event id and what a leaving client means from the headers of the first item', async () => {
+    const key = newKey()
+    const headers = { 'x-upstream': { key, interval: 10, events: 30 }, 'CF-AIG-Event-Id': 'mine' }
+    const first = item(
+      {},
+      { headers: { ...headers, 'cf-aig-on-disconnect': 'detach' }, query: chat('x', { stream: true }) },
+    )
+    const other = item({}, { headers: { 'cf-aig-event-id': 'other', 'cf-aig-on-disconnect': 'stop' } })
+    const response = await post(at(target), [first, other], { 'cf-aig-event-id': 'outer' })
+    expect(response.headers.get('cf-aig-event-id')).toBe('mine')
+    await response.body!.cancel()
+    expect((await ended(target, key))?.how).toBe('finished')
+    const run = await fetch(at(target, `/run/${response.headers.get('cf-aig-run-id')}/resume`))
+    expect(await run.text()).toContain('[DONE]')
+    const single = await post(at(target), [other, first], { 'cf-aig-event-id': 'outer' })
+    expect(single.headers.get('cf-aig-event-id')).toBe('other')
+    expect(single.headers.has('cf-aig-run-id')).toBe(false)
   })
 
   test('falls back in order, and says which step served', async () => {

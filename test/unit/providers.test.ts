@@ -4,7 +4,12 @@ import { GatewayError } from '../../src/errors.ts'
 import { createProviders } from '../../src/providers/providers.ts'
 import { providers as rows, table } from '../../src/providers/table.ts'
 
-const settings = { 'workers-ai': { account_id: 'acc' }, mine: { base_url: 'http://10.0.0.1:9/llm/' } }
+const local = { ollama: {}, vllm: {} }
+const settings = {
+  'workers-ai': { account_id: 'acc' },
+  ...local,
+  mine: { base_url: 'http://10.0.0.1:9/llm/' },
+}
 const providers = createProviders(settings, {}, rows)
 
 /** The upstream URL of a path with a query, as routes ask for it. */
@@ -173,7 +178,10 @@ describe('looking up a provider', () => {
   })
 
   test('slugs and credential headers are listed once each', () => {
-    expect(providers.slugs).toEqual([...Object.keys(table), 'mine'])
+    expect(providers.slugs.toSorted()).toEqual([...Object.keys(table), 'mine'].toSorted())
+    const unnamed = createProviders({}, {}, rows)
+    expect(Object.keys(table).filter((slug) => !unnamed.get(slug))).toEqual(Object.keys(local))
+    expect(unnamed.get('custom-ollama')).toBeUndefined()
     expect(new Set(providers.credentialHeaders).size).toBe(providers.credentialHeaders.length)
     const known = ['authorization', 'x-api-key', 'api-key', 'x-goog-api-key', 'xi-api-key', 'token']
     expect(providers.credentialHeaders.toSorted()).toEqual(known.toSorted())

@@ -30,6 +30,8 @@ export interface Coming {
   readonly owner?: Owner
   /** Default: `trunkline.v1`. */
   readonly wire?: Wire
+  /** It never reads. */
+  readonly isDeaf?: boolean
 }
 
 /** Sessions without sockets or providers, and a clock that is set by hand. */
@@ -68,10 +70,14 @@ export const isType =
   (frame: GatewayFrame): boolean =>
     frame.type === type && (eventId === undefined || frame.metadata.eventId === eventId)
 
-/** Make one. */
-export function createKit(limits: Partial<SessionLimits> = {}): SessionKit {
+/** Make one; its clock stands still, or goes by itself. */
+export function createKit(
+  limits: Partial<SessionLimits> = {},
+  clock: 'still' | 'real' = 'still',
+): SessionKit {
   let now = 1_000_000
-  const home = new Home({ limits: { ...sessionDefaults, ...limits }, now: () => now })
+  const own = { limits: { ...sessionDefaults, ...limits } }
+  const home = new Home(clock === 'still' ? { ...own, now: () => now } : own)
   const kit: SessionKit = {
     home,
     calls: [],
@@ -88,12 +94,15 @@ export function createKit(limits: Partial<SessionLimits> = {}): SessionKit {
 
 function connect(
   kit: SessionKit,
-  { id = newId(), attempt, owner = anyone, wire = 'trunkline.v1' }: Coming,
+  { id = newId(), attempt, owner = anyone, wire = 'trunkline.v1', isDeaf }: Coming,
 ): Client {
   const frames: GatewayFrame[] = []
   const state: { code: number | undefined } = { code: undefined }
   const socket = {
-    send: async (frame: string) => void frames.push(JSON.parse(frame) as GatewayFrame),
+    async send(frame: string) {
+      if (isDeaf) return new Promise<void>(() => undefined)
+      frames.push(JSON.parse(frame) as GatewayFrame)
+    },
     close: (code: number) => {
       state.code = code
     },
@@ -110,7 +119,7 @@ function connect(
       kit.calls.push(asked)
       return kit.answer(asked, signal)
     },
-    checkDefaults: () => undefined,
+    toDefaults: (wanted) => wanted,
     isWelcome: async () => kit.isWelcome,
   })
   return {

@@ -102,3 +102,121 @@ describe('the window (PROTOCOL.md, "universal.ack")', () => {
     expect(seen()).toHaveLength(100)
   })
 })
+
+describe('a client that never reads', () => {
+  test.each([
+    { type: 'session.ping', id: 'x' },
+    { type: 'session.update', headers: {} },
+    { type: 'universal.nothing' },
+  ])('is put off when 1,000 answers wait for it: %o', (message) => {
+    const client = createKit().connect({ isDeaf: true })
+    for (let count = 0; count < 1_000; count += 1) client.send(message)
+    expect(client.code).toBeUndefined()
+    client.send(message)
+    expect(client.code).toBe(1013)
+  })
+
+  test('is told of 1,000 runs at once', async () => {
+    const kit = createKit()
+    const first = kit.connect()
+    first.send(create('a'))
+    const { runId } = (await first.next(isType('universal.done'))).metadata
+    const client = kit.connect({ id: first.id, isDeaf: true })
+    for (let count = 0; count < 1_200; count += 1)
+      client.send({ type: 'universal.resume', runId, eventId: `n${count}` })
+    const run = kit.home.find(String(runId), anyone)
+    expect(run.readers).toBe(1_000)
+    client.leave()
+    expect(run.readers).toBe(0)
+  })
+})
+
+describe('the limit of sessions', () => {
+  test('holds for those in use; of those that were left, the oldest give way', async () => {
+    const kit = createKit({ sessions: 3 })
+    const busy = kit.connect()
+    kit.answer = async () =>
+      replyOf(
+        (async function* () {
+          yield 'a'
+          await new Promise(() => undefined)
+        })(),
+      )
+    busy.send(create('a'))
+    expect(kit.home.active).toBe(1)
+    busy.leave()
+    const ids = [1, 2, 3, 4].map(() => {
+      kit.pass(1)
+      const client = kit.connect()
+      expect(client.code).toBeUndefined()
+      client.leave()
+      return client.id
+    })
+    expect([...kit.home.sessions.keys()]).toEqual([busy.id, ...ids.slice(2)])
+    const [one, other] = [kit.connect(), kit.connect()]
+    expect([one.code, other.code]).toEqual([undefined, undefined])
+    expect(kit.connect().code).toBe(4429)
+    expect(kit.connect({ id: busy.id }).frames[0]?.session).toMatchObject({ resumed: true })
+  })
+})
+
+describe('heldBytes', () => {
+  test('bounds what is kept of all runs, also of those under way; none is stopped', async () => {
+    const kit = createKit({ heldBytes: 1_000, runBytes: 400 })
+    const never = new Promise<string>(() => undefined)
+    async function* answer() {
+      for (let count = 0; count < 20; count += 1) yield 'x'.repeat(50)
+      yield await never
+    }
+    kit.answer = async () => replyOf(answer(), 'application/octet-stream')
+    const client = kit.connect()
+    const names = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']
+    for (const name of names) client.send(create(name, { raw: true }))
+    const created = await Promise.all(names.map((name) => client.next(isType('universal.created', name))))
+    client.leave()
+    await sleep(50)
+    const runs = created.map(({ metadata }) => kit.home.find(String(metadata.runId), anyone))
+    expect(runs.map((run) => [run.end, run.terminal])).toEqual(names.map(() => [20, undefined]))
+    const kept = runs.map((run) => run.keptBytes)
+    expect(kept.reduce((sum, bytes) => sum + bytes, 0)).toBeLessThanOrEqual(1_000)
+    expect(Math.min(...kept)).toBeGreaterThan(0)
+    const again = kit.connect({ id: client.id })
+    again.send({ type: 'universal.resume', eventId: 'a', from: 0 })
+    expect(await again.next(isType('universal.error'))).toMatchObject({ error: { code: 'gap' } })
+  })
+})
+
+describe('detachSeconds', () => {
+  test('are kept to the moment, by runs under way, those that are over, and sessions', async () => {
+    const kit = createKit({ detachSeconds: 1 }, 'real')
+    const never = new Promise<string>(() => undefined)
+    const client = kit.connect()
+    client.send(create('done'))
+    const { runId } = (await client.next(isType('universal.done'))).metadata
+    kit.answer = async (_, signal) => {
+      signal.addEventListener('abort', () => times.push(Date.now() - left))
+      return replyOf(
+        (async function* () {
+          yield await never
+        })(),
+      )
+    }
+    const times: number[] = []
+    client.send(create('on'))
+    await sleep(50)
+    const left = Date.now()
+    client.leave()
+    const isHeld = () => kit.home.sessions.size > 0
+    const isKept = () => {
+      try {
+        return kit.home.find(String(runId), anyone) !== undefined
+      } catch {
+        return false
+      }
+    }
+    await sleep(900)
+    expect([isHeld(), isKept(), times]).toEqual([true, true, []])
+    await sleep(300)
+    expect([isHeld(), isKept(), times.length]).toEqual([false, false, 1])
+  })
+})

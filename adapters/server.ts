@@ -1,4 +1,5 @@
 import type { Config, Env } from '../src/index.ts'
+import { limits } from '../src/limits.ts'
 
 /** How to listen. */
 export interface ServeOptions {
@@ -27,6 +28,17 @@ export const idleSeconds = 30
 /** Faults that no caller can act on. Errors of this project carry no secrets in their messages. */
 export function report(where: string, error: unknown): void {
   console.error(`trunkline: ${where}:`, error instanceof Error ? (error.stack ?? error.message) : error)
+}
+
+/** Resolves once there is room in a buffer that tells of itself only when asked. */
+export function untilRoom(hasRoom: () => boolean): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setInterval(() => {
+      if (!hasRoom()) return
+      clearInterval(timer)
+      resolve()
+    }, limits.socketPollMs)
+  })
 }
 
 /** Whether a request asks for a WebSocket. */

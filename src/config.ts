@@ -6,6 +6,7 @@ import type { Backoff } from './types.ts'
 const secret = z.string().min(1)
 const slug = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/i, 'letters, digits, - and _, 64 at most')
 const httpUrl = z.url({ protocol: /^https?$/ })
+const socketUrl = z.url({ protocol: /^wss?$/ })
 
 /** Settings of one gateway, in the management API's own field names. */
 export interface GatewaySettings {
@@ -50,6 +51,10 @@ export interface ProviderSettings {
   auth_scheme?: string | undefined
   /** Sent with every call. */
   headers?: Record<string, string> | undefined
+  /** Where its own WebSockets are dialled, for any path that means its realtime endpoint. Default: the row's. */
+  realtime_url?: string | undefined
+  /** A provider of the same dialect that is dialled when this one refuses or fails, with its own stored key. */
+  realtime_fallback?: string | undefined
   /** Fills `{account_id}` in the base URL of `workers-ai`. */
   account_id?: string | undefined
 }
@@ -98,6 +103,8 @@ const providerSettings = z.strictObject({
   auth_scheme: z.string().optional(),
   headers: z.record(z.string(), z.string()).optional(),
   account_id: z.string().optional(),
+  realtime_url: socketUrl.optional(),
+  realtime_fallback: slug.optional(),
 })
 
 const count = (name: keyof SessionLimits, min = 1) => z.int().min(min).default(sessionDefaults[name])

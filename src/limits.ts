@@ -36,6 +36,20 @@ export const limits = {
   retryAfterMs: 5_000,
   /** A client's or provider's frame buffer beyond which sending waits. */
   socketBufferBytes: 8_388_608,
+  /** The same for each side of a relay: beyond it the other side is not read, where the runtime allows that. */
+  relayBufferBytes: 1_048_576,
+  /** Frames of one side of a relay that came all the same; beyond it both sides are closed. */
+  relayHeldBytes: 16_777_216,
+  /** How long one side of a relay may take nothing before both are closed. */
+  relayStallMs: 25_000,
+  /** How often it is looked whether a full buffer has room again. */
+  socketPollMs: 10,
+  /** From dialling a provider's socket to its answer, where the client names no time-out. */
+  dialMs: 10_000,
+  /** From a granted upgrade to the client's socket. */
+  openMs: 10_000,
+  /** Of the body with which a provider refuses a socket. */
+  refusalBytes: 65_536,
 } as const
 
 /** Limits of sessions and runs, as an operator may set them (PROTOCOL.md, "Limits and closing"). */

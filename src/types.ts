@@ -7,6 +7,12 @@ export interface Runtime {
    * response is there; it comes beside the request, since a request holds its signal by a weak reference only.
    */
   fetch(request: Request, signal: AbortSignal): Promise<Response>
+  /**
+   * Dial a provider's WebSocket, which the standard constructor cannot do with headers. The listener hears it from its
+   * first frame on, which may come before the promise resolves. A refusal resolves with what the provider answered.
+   * Rejects when there is no answer, and when the signal aborts before there is one.
+   */
+  connect(url: URL, dial: Dial, listener: Listener): Promise<Connected | Response>
   /** Told of every fault that no caller can act on. Must not throw. */
   report(where: string, error: unknown): void
 }
@@ -14,11 +20,37 @@ export interface Runtime {
 /** Text frames are strings, binary frames are bytes. */
 export type Frame = string | Uint8Array
 
-/** One end of a WebSocket, a client's or a provider's. */
+/** One end of a WebSocket, a client's or a provider's. No method throws: a closed peer swallows what it is told. */
 export interface Socket {
-  /** Resolves once the peer's buffer is below the adapter's limit. Never rejects: a closed peer swallows frames. */
-  send(frame: string): Promise<void>
+  /** Undefined while more may follow at once; else resolves once the peer has read enough. Never rejects. */
+  send(frame: Frame): Promise<void> | undefined
+  /** The code 1005 closes without one. */
   close(code: number, reason: string): void
+  /** Stop reading until `resume`. Absent where the runtime reads on all the same. */
+  pause?(): void
+  resume?(): void
+}
+
+/** What hears a socket. No method throws. */
+export interface Listener {
+  receive(frame: Frame): void
+  /** The socket has closed; 1006 without a closing handshake, 1005 without a code. Later calls have no effect. */
+  closed(code: number, reason: string): void
+}
+
+/** How a provider's socket is dialled. */
+export interface Dial {
+  readonly headers: Headers
+  /** Subprotocols to offer. */
+  readonly protocols: readonly string[]
+  readonly signal: AbortSignal
+}
+
+/** A provider's socket that is open. */
+export interface Connected {
+  readonly socket: Socket
+  /** The subprotocol it selected; empty for none. */
+  readonly protocol: string
 }
 
 /** Who makes a call: a gateway token, or nobody on a gateway without authentication. */

@@ -4,6 +4,7 @@ import type { Runtime } from '../types.ts'
 import { createAuthorize, credentialHeaders } from './auth.ts'
 import type { Authorized, Outgoing } from './outgoing.ts'
 import { createResolve } from './paths.ts'
+import { createRealtime, type Realtime } from './realtime.ts'
 import { type Auth, bearer, type ProviderRow, table } from './table.ts'
 
 /** A row at work. */
@@ -25,6 +26,8 @@ export interface Provider {
    * @throws GatewayError, or the signal's reason
    */
   authorize(request: Outgoing, fetch: Runtime['fetch'], signal: AbortSignal): Promise<Authorized>
+  /** Its own sockets. */
+  readonly realtime: Realtime
 }
 
 /** All providers, built-in and configured. */
@@ -86,10 +89,20 @@ function createProvider(slug: string, row: ProviderRow, own: ProviderSettings, e
   const resolve = createResolve({ base_url: row.base_url, isOverridden, paths: row.paths ?? [], settled })
   const fixed = Object.entries(own.headers ?? {})
   const { target } = row
+  const slots = credentialHeaders(row.auth)
+  const prepare = (given: Headers): Headers => {
+    const headers = new Headers(given)
+    if (target) headers.delete(target.header)
+    for (const [name, value] of fixed) headers.set(name, value)
+    return headers
+  }
+  // Configured headers come before a signature, which covers some of them.
+  const authorizeAll: Provider['authorize'] = async (request, fetch, signal) =>
+    authorize({ ...request, headers: prepare(request.headers) }, fetch, signal)
 
   return {
     slug,
-    credentialHeaders: credentialHeaders(row.auth),
+    credentialHeaders: slots,
     secrets: [...(key === undefined ? [] : [key]), ...fixed.map(([, value]) => value)],
     resolve(path, search, headers) {
       const named = target && headers.get(target.header)
@@ -97,13 +110,8 @@ function createProvider(slug: string, row: ProviderRow, own: ProviderSettings, e
       const url = checkTarget(named, target.hosts)
       return isOverridden ? resolve(url.pathname, url.search) : url
     },
-    async authorize(request, fetch, signal) {
-      const headers = new Headers(request.headers)
-      if (target) headers.delete(target.header)
-      // Before a signature, which covers some of them.
-      for (const [name, value] of fixed) headers.set(name, value)
-      return authorize({ ...request, headers }, fetch, signal)
-    },
+    authorize: authorizeAll,
+    realtime: createRealtime({ row, own, settled, credentialHeaders: slots, authorize: authorizeAll, prepare }),
   }
 }
 

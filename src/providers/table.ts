@@ -28,6 +28,28 @@ export interface PathRule {
   readonly base_url?: string
 }
 
+/** Frames whose models and tokens are understood: OpenAI's Realtime and Responses, and Gemini Live. */
+export type RealtimeDialect = 'openai' | 'gemini'
+
+/** What there is to know of a provider's own sockets, where it is not as with its requests. */
+export interface RealtimeRow {
+  /** Where they live; with the scheme `https`. */
+  readonly base_url?: string
+  /** Spellings of their paths, before those of the row. */
+  readonly paths?: readonly PathRule[]
+  /** The path of a request that has none, made from its parameter `model`. */
+  readonly model?: string
+  /** The parameter that carries the key, which then goes into no header. */
+  readonly query?: string
+  /** Parameters in which a client may bring its key, beside `api_key` and the provider's own. */
+  readonly params?: readonly string[]
+  /** Parameters that hold credentials the provider made; they pass, and take the place of a key. */
+  readonly passes?: readonly string[]
+  /** Subprotocols behind which the key stands as one of its own; lower case. */
+  readonly keyNames?: readonly string[]
+  readonly dialect?: RealtimeDialect
+}
+
 /** What there is to know of a provider. */
 export interface ProviderRow {
   /** May hold placeholders, filled from the path or from the provider's settings; those of a host by one label each. */
@@ -39,6 +61,8 @@ export interface ProviderRow {
   readonly env?: string
   /** A header that may name the whole target, and the domains it may be in. */
   readonly target?: { readonly header: string; readonly hosts: readonly string[] }
+  /** Default: sockets at the same address, with the same key. */
+  readonly realtime?: RealtimeRow
 }
 
 /** What most providers take, and a configured one unless told otherwise. */
@@ -56,11 +80,28 @@ const vertex = (location: string, base_url: string): PathRule => {
   return { from: path, to: path, base_url }
 }
 
+/** OpenAI's, and those that took its wire over: the slug alone is the realtime endpoint. */
+const realtime: RealtimeRow = { paths: [{ from: '', to: 'realtime' }], dialect: 'openai' }
+
+const gemini: ProviderRow = {
+  base_url: 'https://generativelanguage.googleapis.com',
+  auth: key('x-goog-api-key'),
+  env: 'GEMINI_API_KEY',
+  realtime: {
+    paths: [
+      { from: '', to: 'ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent' },
+    ],
+    query: 'key',
+    passes: ['access_token'],
+    dialect: 'gemini',
+  },
+}
 const grok: ProviderRow = {
   base_url: 'https://api.x.ai/v1',
   auth: bearerOrKey,
   paths: optional('v1'),
   env: 'XAI_API_KEY',
+  realtime,
 }
 const perplexity: ProviderRow = {
   base_url: 'https://api.perplexity.ai',
@@ -75,6 +116,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     auth: bearer,
     paths: optional('v1'),
     env: 'OPENAI_API_KEY',
+    realtime,
   },
   anthropic: {
     base_url: 'https://api.anthropic.com/v1',
@@ -90,6 +132,11 @@ export const table: Readonly<Record<string, ProviderRow>> = {
       { from: '{resource}/{deployment}/{rest}', to: 'deployments/{deployment}/{rest}' },
     ],
     env: 'AZURE_OPENAI_API_KEY',
+    realtime: {
+      paths: [{ from: '{resource}/{deployment}/realtime', to: 'realtime?deployment={deployment}' }],
+      params: ['api-key'],
+      dialect: 'openai',
+    },
   },
   'aws-bedrock': {
     base_url: 'https://bedrock-runtime.{region}.amazonaws.com',
@@ -113,7 +160,12 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     ],
     env: 'BASETEN_API_KEY',
   },
-  cartesia: { base_url: 'https://api.cartesia.ai', auth: key('x-api-key'), env: 'CARTESIA_API_KEY' },
+  cartesia: {
+    base_url: 'https://api.cartesia.ai',
+    auth: key('x-api-key'),
+    env: 'CARTESIA_API_KEY',
+    realtime: { paths: [{ from: '', to: 'tts/websocket' }], passes: ['access_token'] },
+  },
   cerebras: {
     base_url: 'https://api.cerebras.ai/v1',
     auth: bearer,
@@ -125,6 +177,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     base_url: 'https://api.deepgram.com',
     auth: { ...scheme('Token'), also: ['token'] },
     env: 'DEEPGRAM_API_KEY',
+    realtime: { paths: [{ from: '', to: 'v1/listen' }], keyNames: ['token', 'bearer'] },
   },
   deepseek: {
     base_url: 'https://api.deepseek.com',
@@ -132,12 +185,31 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     paths: optional('v1'),
     env: 'DEEPSEEK_API_KEY',
   },
-  elevenlabs: { base_url: 'https://api.elevenlabs.io', auth: key('xi-api-key'), env: 'ELEVENLABS_API_KEY' },
+  elevenlabs: {
+    base_url: 'https://api.elevenlabs.io',
+    auth: key('xi-api-key'),
+    env: 'ELEVENLABS_API_KEY',
+    realtime: {
+      paths: [{ from: '', to: 'v1/convai/conversation' }],
+      passes: ['conversation_signature', 'single_use_token', 'token'],
+    },
+  },
   fal: {
     base_url: 'https://fal.run',
     auth: scheme('Key'),
     env: 'FAL_KEY',
     target: { header: 'x-fal-target-url', hosts: ['fal.run', 'fal.ai'] },
+    // Its models that answer over HTTP have their sockets on a host of their own, those that end in `realtime` do not.
+    realtime: {
+      base_url: 'https://ws.fal.run',
+      paths: [
+        {
+          from: '{owner}/{model}/realtime',
+          to: '{owner}/{model}/realtime',
+          base_url: 'https://fal.run',
+        },
+      ],
+    },
   },
   fireworks: {
     base_url: 'https://api.fireworks.ai/inference/v1',
@@ -145,11 +217,8 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     paths: optional('inference/v1', 'v1'),
     env: 'FIREWORKS_API_KEY',
   },
-  'google-ai-studio': {
-    base_url: 'https://generativelanguage.googleapis.com',
-    auth: key('x-goog-api-key'),
-    env: 'GEMINI_API_KEY',
-  },
+  google: gemini,
+  'google-ai-studio': gemini,
   'google-vertex-ai': {
     base_url: 'https://aiplatform.googleapis.com',
     auth: { kind: 'google' },
@@ -160,6 +229,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
       vertex('{region}', 'https://{region}-aiplatform.googleapis.com'),
     ],
     env: 'GOOGLE_APPLICATION_CREDENTIALS_JSON',
+    realtime: { dialect: 'gemini' },
   },
   grok,
   xai: grok,
@@ -214,5 +284,6 @@ export const table: Readonly<Record<string, ProviderRow>> = {
       { from: '@hf/{rest}', to: 'run/@hf/{rest}' },
     ],
     env: 'CLOUDFLARE_API_TOKEN',
+    realtime: { model: 'run/{model}' },
   },
 }

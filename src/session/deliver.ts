@@ -102,10 +102,12 @@ async function end(socket: Socket, reader: Reader, telling: Telling, metadata: M
   if (telling.wire === 'base') {
     if (metadata.eventId === undefined) {
       const { code, message } = error ?? new GatewayError('client_closed')
-      return socket.send(failed(telling.eventId, new GatewayError(code as ErrorCode, message)))
+      await socket.send(failed(telling.eventId, new GatewayError(code as ErrorCode, message)))
+      return
     }
     const isWhole = outcome === 'completed' || outcome === 'failed'
-    return socket.send(frames.done(isWhole ? metadata : { ...metadata, status: 'incomplete' }, error))
+    await socket.send(frames.done(isWhole ? metadata : { ...metadata, status: 'incomplete' }, error))
+    return
   }
   const { attached: _, ...rest } = metadata
   const { eventId } = telling
@@ -120,7 +122,7 @@ async function end(socket: Socket, reader: Reader, telling: Telling, metadata: M
     ...(usage && { usage }),
     ...(cost && { cost }),
   }
-  return socket.send(frames.done(full, error))
+  await socket.send(frames.done(full, error))
 }
 
 type Tell = (event: RunEvent) => string | undefined

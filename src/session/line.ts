@@ -22,7 +22,7 @@ export class Line {
     this.#unsentRefusals += 1
     if (this.#unsentRefusals > limits.unsentRefusals) this.close(1013, 'reader too slow')
     else
-      void this.socket.send(frame).then(() => {
+      void Promise.resolve(this.socket.send(frame)).then(() => {
         this.#unsentRefusals -= 1
       })
   }

@@ -1,0 +1,133 @@
+import type { ProviderSettings } from '../config.ts'
+import type { Runtime } from '../types.ts'
+import type { Authorize, Outgoing } from './outgoing.ts'
+import { createResolve } from './paths.ts'
+import type { Auth, PathRule, ProviderRow, RealtimeDialect } from './table.ts'
+
+/** How a provider's own sockets are reached. */
+export interface Realtime {
+  /** What its frames are, as far as they are understood. */
+  readonly dialect: RealtimeDialect | undefined
+  /** Subprotocols behind which its key stands as a subprotocol of its own; lower case. */
+  readonly keyNames: readonly string[]
+  /**
+   * Move the client's key from the query, or from a subprotocol, to the header in which this provider takes one. A key
+   * with a scheme comes as it goes into the header. @returns the query without it
+   */
+  takeKey(headers: Headers, search: string, key: string | undefined): string
+  /** Turn what stands behind the slug into the URL to dial. @throws GatewayError bad_request */
+  resolve(path: string, search: string): URL
+  /** Where to dial, and with which headers: the client's own key if it brought one, else the stored one. */
+  authorize(
+    request: Pick<Outgoing, 'url' | 'headers'>,
+    fetch: Runtime['fetch'],
+    signal: AbortSignal,
+  ): Promise<Pick<Outgoing, 'url' | 'headers'>>
+}
+
+/** What makes one. */
+export interface RealtimeParts {
+  readonly row: ProviderRow
+  readonly own: ProviderSettings
+  /** Placeholders that no path fills. */
+  readonly settled: ReadonlyMap<string, string>
+  /** Headers in which this provider takes a client's key, its own first. */
+  readonly credentialHeaders: readonly [string, ...string[]]
+  readonly authorize: Authorize
+  /** Adds the configured headers, without a key. */
+  readonly prepare: (headers: Headers) => Headers
+}
+
+/** Query parameters in which every provider's key may come. */
+const keyParams = ['api_key']
+
+/** @throws TypeError for an address that is none */
+export function createRealtime(parts: RealtimeParts): Realtime {
+  const { row, credentialHeaders } = parts
+  const { realtime = {} } = row
+  const { query, keyNames = [], passes = [], dialect } = realtime
+  const params = [...keyParams, ...(realtime.params ?? []), ...(query ? [query] : [])]
+  const resolve = createAddress(parts)
+  return {
+    dialect,
+    keyNames,
+    takeKey(headers, search, key) {
+      let rest = search
+      let found = key
+      for (const name of params) {
+        const taken = takeParam(rest, name)
+        rest = taken.rest
+        found ??= taken.value
+      }
+      if (found !== undefined && !credentialHeaders.some((name) => headers.has(name)))
+        headers.set(credentialHeaders[0], withScheme(row.auth, found))
+      return rest
+    },
+    resolve,
+    async authorize({ url, headers }, fetch, signal) {
+      // A credential that the provider made for this client; a stored key beside it would contradict it.
+      if (passes.some((name) => url.searchParams.has(name))) return { url, headers: parts.prepare(headers) }
+      const request = { method: 'GET', url, headers, body: null }
+      const authorized = await parts.authorize(request, fetch, signal)
+      return query ? inQuery(url, authorized.headers, query, credentialHeaders[0]) : { ...authorized, url }
+    },
+  }
+}
+
+/** Addresses of upgrades: the operator's `realtime_url`, else his `base_url`, else the row's. */
+function createAddress({ row, own, settled }: RealtimeParts): Realtime['resolve'] {
+  const { realtime = {}, base_url } = row
+  const given = own.realtime_url?.replace(/^ws/i, 'http') ?? own.base_url
+  const paths = [...(realtime.paths ?? []), ...(row.paths ?? [])]
+  const resolve = createResolve({
+    base_url: given ?? realtime.base_url ?? base_url,
+    isOverridden: given !== undefined,
+    paths: own.realtime_url === undefined ? paths : toRoot(paths),
+    settled,
+  })
+  return (path, search) => {
+    const model = path === '' && realtime.model ? takeParam(search, 'model') : undefined
+    const url = model?.value
+      ? resolve(realtime.model!.replace('{model}', model.value), model.rest)
+      : resolve(path, search)
+    url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:'
+    return url
+  }
+}
+
+/** With an address of its own, every spelling of the row's default endpoint means just that address. */
+function toRoot(paths: readonly PathRule[]): readonly PathRule[] {
+  const home = paths.find(({ from }) => from === '')?.to
+  return paths.map((rule) => (rule.to === home ? { ...rule, to: '' } : rule))
+}
+
+function withScheme(auth: Auth, key: string): string {
+  if (/^\w+ /.test(key)) return key
+  if (auth.kind !== 'header') return `Bearer ${key}`
+  return auth.scheme ? `${auth.scheme} ${key}` : key
+}
+
+function inQuery(
+  url: URL,
+  headers: Headers,
+  name: string,
+  header: string,
+): Pick<Outgoing, 'url' | 'headers'> {
+  const key = headers.get(header)
+  if (key === null) return { url, headers }
+  headers.delete(header)
+  const keyed = new URL(url)
+  keyed.search += `${keyed.search ? '&' : '?'}${name}=${encodeURIComponent(key)}`
+  return { url: keyed, headers }
+}
+
+/** One parameter of a query, and the rest of it as it was written. */
+function takeParam(search: string, name: string): { value: string | undefined; rest: string } {
+  const value = new URLSearchParams(search).get(name) ?? undefined
+  if (value === undefined) return { value, rest: search }
+  const kept = search
+    .slice(1)
+    .split('&')
+    .filter((pair) => !new URLSearchParams(pair).has(name))
+  return { value, rest: kept.length > 0 ? `?${kept.join('&')}` : '' }
+}

@@ -1,6 +1,16 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { createSqlLogs, type Env, type Given, type Sql, type SqlRow, type SqlValue } from '../src/index.ts'
+import {
+  createSqlCache,
+  createSqlCounters,
+  createSqlLogs,
+  type Env,
+  type Given,
+  type Sql,
+  type SqlRow,
+  type SqlValue,
+} from '../src/index.ts'
+import { report } from './server.ts'
 
 /** What `node:sqlite` and `bun:sqlite` have in common, as far as it is used here. */
 interface Database {
@@ -21,10 +31,16 @@ const busyMs = 50
 /** Statements kept ready; past it they are made anew each time. */
 const preparedMax = 200
 
-/** The embedded store of a folder, with the environment. */
+/** The embedded stores of a folder, a file each, with the environment. */
 export async function givenBy(env: Env | undefined, data: string | undefined): Promise<Given> {
   const own = env && { env }
-  return data === undefined ? { ...own } : { ...own, logs: createSqlLogs(await openSqlite(data, 'logs')) }
+  if (data === undefined) return { ...own }
+  return {
+    ...own,
+    logs: createSqlLogs(await openSqlite(data, 'logs')),
+    counters: createSqlCounters(await openSqlite(data, 'counters'), { report }),
+    cache: createSqlCache(await openSqlite(data, 'cache')),
+  }
 }
 
 /**

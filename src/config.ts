@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { type SessionLimits, sessionDefaults } from './limits.ts'
-import type { Backoff } from './types.ts'
+import type { Backoff, RateSettings, SpendRule } from './types.ts'
 
 /** A secret in clear, or `env:NAME` for a variable of the environment. */
 const secret = z.string().min(1)
@@ -9,7 +9,7 @@ const httpUrl = z.url({ protocol: /^https?$/ })
 const socketUrl = z.url({ protocol: /^wss?$/ })
 
 /** Settings of one gateway, in the management API's own field names. */
-export interface GatewaySettings {
+export interface GatewaySettings extends RateSettings {
   /** Second part of every path. */
   id: string
   /** Refuse calls without a gateway token. Default: true once a token is configured. */
@@ -24,12 +24,22 @@ export interface GatewaySettings {
   cors_origins: string[]
   /** Record requests that do not say (`cf-aig-collect-log`). Default: true. */
   collect_logs?: boolean | undefined
-  /** Records kept, 1,000 to 10,000,000; the oldest go first. Default: 1,000,000. */
+  /** Records kept, 1,000 to 10,000,000. Default: 1,000,000. */
   log_management?: number | null | undefined
+  /** What gives way then. Default: `DELETE_OLDEST`. */
+  log_management_strategy?: 'STOP_INSERTING' | 'DELETE_OLDEST' | null | undefined
+  /** Days until a record goes, 1 to 3,650. Default: never. */
+  log_retention_days?: number | null | undefined
+  /** Seconds that answers are kept for identical requests, 60 to 2,678,400; 0 or null: not. Default: null. */
+  cache_ttl?: number | null | undefined
+  /** What may be spent, 20 rules at most. */
+  spend_limits?: { enabled: boolean; rules: SpendRule[] } | null | undefined
+  /** Refuse requests while they cannot be recorded. Default: false. */
+  log_required?: boolean | undefined
 }
 
 /** One gateway token. */
-export interface TokenSettings {
+export interface TokenSettings extends RateSettings {
   name: string
   /** In clear, or `env:NAME`. Only its hash is kept. */
   token: string
@@ -73,8 +83,37 @@ export interface Config {
   limits: SessionLimits
 }
 
+const month = 2_678_400
+const year = 31_622_400
+
+const rateSettings = {
+  rate_limiting_interval: z.int().min(0).max(year).nullish(),
+  rate_limiting_limit: z.int().min(0).nullish(),
+  rate_limiting_tokens: z.int().min(0).nullish(),
+  rate_limiting_technique: z.enum(['fixed', 'sliding']).nullish(),
+}
+
+const dimension = z.union([
+  z.strictObject({ mode: z.literal('filter'), values: z.array(z.string()).min(1) }),
+  z.strictObject({ mode: z.literal('partition') }),
+])
+
+const spendRule = z.strictObject({
+  id: z.string().min(1).max(64),
+  enabled: z.boolean().optional(),
+  limitType: z.literal('cost'),
+  limit: z.number().positive(),
+  window: z.int().min(1).max(year),
+  technique: z.enum(['fixed', 'sliding']),
+  provider: dimension.optional(),
+  model: dimension.optional(),
+  metadata: z.record(z.string(), dimension).optional(),
+})
+
 const gatewaySettings = z.strictObject({
   id: slug,
+  ...rateSettings,
+  spend_limits: z.strictObject({ enabled: z.boolean(), rules: z.array(spendRule).max(20) }).nullish(),
   authentication: z.boolean().optional(),
   retry_max_attempts: z.int().min(1).max(5).nullish(),
   retry_delay: z.int().min(0).max(60_000).nullish(),
@@ -82,11 +121,14 @@ const gatewaySettings = z.strictObject({
   cors_origins: z.array(z.string()).default([]),
   collect_logs: z.boolean().optional(),
   log_management: z.int().min(1_000).max(10_000_000).nullish(),
-  // Part of the vocabulary already; only the values that are true of this version are taken.
-  cache_ttl: z.union([z.literal(0), z.null()]).optional(),
+  log_management_strategy: z.enum(['STOP_INSERTING', 'DELETE_OLDEST']).nullish(),
+  log_retention_days: z.int().min(1).max(3_650).nullish(),
+  log_required: z.boolean().optional(),
+  cache_ttl: z.union([z.literal(0), z.int().min(60).max(month)]).nullish(),
 })
 
 const tokenSettings = z.strictObject({
+  ...rateSettings,
   name: z.string().min(1),
   token: secret,
   gateways: z.array(z.string()).optional(),

@@ -33,6 +33,10 @@ const controls = {
   onDisconnect: ['cf-aig-on-disconnect', z.enum(['stop', 'detach'])],
   collectLog: ['cf-aig-collect-log', flag],
   collectLogPayload: ['cf-aig-collect-log-payload', flag],
+  skipCache: ['cf-aig-skip-cache', flag],
+  cacheTtl: ['cf-aig-cache-ttl', z.union([count(0, 0), count(60, 2_678_400)], '0, or 60 to 2678400')],
+  cacheKey: ['cf-aig-cache-key', z.string().min(1).max(512)],
+  cacheReplay: ['cf-aig-cache-replay', z.enum(['instant', 'spaced'])],
   metadata: ['cf-aig-metadata', metadata],
   eventId: ['cf-aig-event-id', z.string().regex(/^[\x21-\x7e]{1,256}$/, '1 to 256 visible ASCII characters')],
 } as const satisfies Record<keyof Options, readonly [header: string, schema: z.ZodType]>
@@ -46,8 +50,11 @@ const configFields = fields.filter(([field]) => field !== 'eventId' && field !==
  * @throws GatewayError bad_request, naming the header
  */
 export function readHeaders(headers: Headers): Options {
-  return readFields(fields, ([, [header]]) => [header, headers.get(header)])
+  return readFields(fields, ([, [header]]) => [header, headers.get(header) ?? headers.get(formerly(header))])
 }
+
+/** What two of them were called before (contract 5). */
+const formerly = (header: string): string => header.replace(/^cf-aig-(?=skip-cache$|cache-ttl$)/, 'cf-')
 
 /**
  * Read settings from the `config` object of a universal item, by field name. Other fields are left alone.

@@ -14,6 +14,11 @@ const errors = {
   too_large: { status: 413, code: 2002, message: 'Body too large' },
   upgrade_required: { status: 426, code: 2002, message: 'This path takes a WebSocket upgrade or a POST' },
   client_closed: { status: 499, code: 2002, message: 'The client closed the request' },
+  log_unavailable: {
+    status: 503,
+    code: 2002,
+    message: 'Requests cannot be recorded now, as this gateway requires',
+  },
   too_many_requests: { status: 429, code: 2003, message: 'Too many requests' },
   internal: { status: 500, code: 2002, message: 'Internal error' },
   provider_failed: { status: 502, code: 2005, message: 'Failed to get response from provider' },
@@ -31,17 +36,24 @@ const errors = {
 /** Symbolic name of an error. */
 export type ErrorCode = keyof typeof errors
 
+/** What an error tells beside its message. */
+export interface ErrorDetail {
+  /** Index of the step that failed, where one was tried. */
+  readonly step?: number
+  /** Headers of its response. */
+  readonly headers?: Readonly<Record<string, string>>
+}
+
 /** The one exception that may leave a stage, a route or a message handler. Its message is shown to the client. */
 export class GatewayError extends Error {
   override readonly name = 'GatewayError'
   readonly code: ErrorCode
-  /** Index of the step that failed, where one was tried. */
-  readonly step: number | undefined
+  readonly detail: ErrorDetail
 
-  constructor(code: ErrorCode, message: string = errors[code].message, step?: number) {
+  constructor(code: ErrorCode, message: string = errors[code].message, detail: ErrorDetail = {}) {
     super(message)
     this.code = code
-    this.step = step
+    this.detail = detail
   }
 
   /** HTTP status of this error. */

@@ -17,8 +17,10 @@ import type { RunQuery } from './runs/elsewhere.ts'
 import { Home, type HomeOptions } from './runs/home.ts'
 import type { Session } from './session/host.ts'
 import { LiveSession } from './session/server.ts'
+import { type Cache, createMemoryCache } from './store/cache.ts'
+import { type Counters, createMemoryCounters } from './store/counters.ts'
 import type { Logs } from './store/logs.ts'
-import { createLogWriter, type LogWriter } from './store/writer.ts'
+import { createLogWriter, type LogWriter, type Retention } from './store/writer.ts'
 import type { Runtime, Socket } from './types.ts'
 
 /** The product. Neither `fetch` nor `upgrade` rejects. `home` is where sessions and runs live; default: here. */
@@ -50,15 +52,24 @@ export interface Given {
   readonly env?: Env
   /** Where requests are recorded; absent: nowhere. */
   readonly logs?: Logs
+  /** What limits are held against; default: the process's memory. */
+  readonly counters?: Counters
+  /** Where answers are kept; default: the process's memory alone. */
+  readonly cache?: Cache
+  /** Whether one request may wait for another where there is no home of a session; default true. */
+  readonly shares?: boolean
 }
 
 /** Make a gateway. Nothing is asked of the network or the disk. */
-export function createGateway(config: Config, runtime: Runtime, { env = {}, logs }: Given = {}): Gateway {
-  const writer = logs && createLogWriter(logs, runtime.report)
-  const rooms = createRooms(config, runtime, env, writer)
+export function createGateway(config: Config, runtime: Runtime, given: Given = {}): Gateway {
+  const { logs, counters = createMemoryCounters(), shares = true } = given
+  const { report, defer } = runtime
+  const writer = logs && createLogWriter({ logs, retentionOf: retentionOf(config), report, defer })
+  const cache = createMemoryCache(given.cache)
+  const rooms = createRooms(config, runtime, { env: given.env ?? {}, writer, counters, cache })
   const createHome = (options: Omit<HomeOptions, 'limits'> = {}) =>
     new Home({ ...options, limits: config.limits })
-  const here = createHome()
+  const here = createHome({ shares })
 
   const find = (account: string, gateway: string): Room => {
     const room = account === config.account_id ? rooms.get(gateway) : undefined
@@ -96,8 +107,24 @@ export function createGateway(config: Config, runtime: Runtime, { env = {}, logs
       for (const session of sessions) session.goAway(home.drainMs)
       await home.drain(home.drainMs)
       for (const session of sessions) session.close()
-      await writer?.flush()
+      await Promise.all([writer?.flush(), counters.flush()])
     },
+  }
+}
+
+const logRows = 1_000_000
+const dayMs = 86_400_000
+
+/** How long each gateway wants its logs kept. */
+function retentionOf({ gateways }: Config): (id: string) => Retention {
+  return (id) => {
+    const { log_management, log_management_strategy, log_retention_days } =
+      gateways.find((one) => one.id === id) ?? {}
+    return {
+      rows: log_management ?? logRows,
+      strategy: log_management_strategy ?? 'DELETE_OLDEST',
+      ...(log_retention_days && { ageMs: log_retention_days * dayMs }),
+    }
   }
 }
 
@@ -144,11 +171,17 @@ function createApp(
   return app
 }
 
+interface Stores {
+  readonly env: Env
+  readonly writer: LogWriter | undefined
+  readonly counters: Counters
+  readonly cache: Cache
+}
+
 function createRooms(
   config: Config,
   runtime: Runtime,
-  env: Env,
-  writer: LogWriter | undefined,
+  { env, writer, counters, cache }: Stores,
 ): ReadonlyMap<string, Room> {
   const providers = createProviders(config.providers, env)
   const send = createSend(providers, runtime)
@@ -163,8 +196,15 @@ function createRooms(
       ...(retryDelay != null && { retryDelay }),
       ...(backoff && { backoff }),
     }
-    const recording = writer && { isOn: settings.collect_logs ?? true, add: writer.add, secretsOf }
-    return { settings, gate, providers, run: createPipeline(send, recording), defaults }
+    const recording = writer && {
+      isOn: settings.collect_logs ?? true,
+      isRequired: settings.log_required ?? false,
+      isHealthy: () => writer.health().status === 'ok',
+      add: writer.add,
+      secretsOf,
+    }
+    const run = createPipeline({ settings, send, cache, counters, recording, estimate: () => ({}), runtime })
+    return { settings, gate, providers, run, defaults }
   })
   return new Map(rooms.map((room) => [room.settings.id, room]))
 }

@@ -10,6 +10,8 @@ export const limits = {
   replayBytes: 1_048_576,
   /** One server-sent event of a provider. */
   eventBytes: 8_388_608,
+  /** Of an answer that is cached, or shared by those who ask the same at once. */
+  cacheBodyBytes: 8_388_608,
   /** Of one body in a record. */
   logBodyBytes: 1_048_576,
   /** Messages of requests under way or waiting on one socket, together. */

@@ -15,6 +15,8 @@ export interface Runtime {
   connect(url: URL, dial: Dial, listener: Listener): Promise<Connected | Response>
   /** Told of every fault that no caller can act on. Must not throw. */
   report(where: string, error: unknown): void
+  /** Keeps work going that is not over with the response, where the runtime would end it. Must not throw. */
+  defer?(work: Promise<unknown>): void
 }
 
 /** Text frames are strings, binary frames are bytes. */
@@ -59,6 +61,44 @@ export interface Principal {
   readonly name: string
   /** SHA-256 of the token, in hex; null without one. */
   readonly credential: string | null
+  /** Limits of its own. */
+  readonly rates?: RateSettings
+}
+
+/** A rate limit, in the management API's own field names. */
+export interface RateSettings {
+  /** Seconds, 1 to 31,622,400; 0 or null: no limit. */
+  rate_limiting_interval?: number | null | undefined
+  /** Requests within the interval; 0 or null: no limit. */
+  rate_limiting_limit?: number | null | undefined
+  /** Tokens within the interval, those of prompts and of answers; 0 or null: no limit. */
+  rate_limiting_tokens?: number | null | undefined
+  /** Intervals that follow one another, or any that ends now. Default: `fixed`. */
+  rate_limiting_technique?: 'fixed' | 'sliding' | null | undefined
+}
+
+/** To which requests a spend limit applies, or how it is split: by value, each with a limit of its own. */
+export type Dimension =
+  | { readonly mode: 'filter'; readonly values: readonly string[] }
+  | { readonly mode: 'partition' }
+
+/** A limit of what may be spent (contract 7.2). */
+export interface SpendRule {
+  readonly id: string
+  /** Default: true. */
+  readonly enabled?: boolean | undefined
+  readonly limitType: 'cost'
+  /** US dollars. */
+  readonly limit: number
+  /** Seconds. */
+  readonly window: number
+  readonly technique: 'fixed' | 'sliding'
+  /** Of slugs. */
+  readonly provider?: Dimension | undefined
+  /** Of `{provider}/{model}`, or of the model alone. */
+  readonly model?: Dimension | undefined
+  /** By key of `cf-aig-metadata`. */
+  readonly metadata?: Readonly<Record<string, Dimension>> | undefined
 }
 
 /** How the pauses between the tries of one step grow. */
@@ -82,6 +122,14 @@ export interface Options {
   readonly collectLog?: boolean
   /** Whether a record keeps the bodies; default true. */
   readonly collectLogPayload?: boolean
+  /** Neither read nor written, nor shared, for this request; default false. */
+  readonly skipCache?: boolean
+  /** Seconds its answer is kept for identical requests; 0: not at all. Default: the gateway's `cache_ttl`. */
+  readonly cacheTtl?: number
+  /** In place of what the request holds; kept for 5 minutes where no time is set. */
+  readonly cacheKey?: string
+  /** Whether a kept stream comes at once, or event by event as it came first; default `instant`. */
+  readonly cacheReplay?: 'instant' | 'spaced'
   /** Recorded with the request; 5 entries at most. */
   readonly metadata?: Readonly<Record<string, string | number | boolean>>
 }
@@ -99,6 +147,12 @@ export interface Step {
   readonly options: Options
 }
 
+/** An answer under way, to be read by others who ask the same. */
+export interface Shared {
+  /** Undefined once it is too late to read it from its beginning. Rejects with a `GatewayError`. */
+  join(call: Call): Promise<Result> | undefined
+}
+
 /** One client request, parsed once, never changed. */
 export interface Call {
   /** UUIDv7, ours. */
@@ -113,6 +167,8 @@ export interface Call {
   readonly onDisconnect?: Options['onDisconnect']
   /** Of the run that keeps its answer, if one does. */
   readonly runId?: string
+  /** Answers under way where this call is made, by cache key; absent where one call may not wait for another. */
+  readonly shared?: Map<string, Shared>
   /** Aborts when the client has left. */
   readonly signal: AbortSignal
 }
@@ -130,10 +186,33 @@ export interface Ending {
 
 /** What an answer used, as far as it is known; in the words of the layer that counts. */
 export interface Account {
-  /** Tokens. */
-  readonly usage?: object
-  /** Money. */
-  readonly cost?: object
+  readonly usage?: Usage
+  readonly cost?: Cost
+}
+
+/** Tokens of one answer. */
+export interface Usage {
+  /** All that was read, whether from a cache or not, and what was written to one. */
+  readonly inputTokens: number
+  /** All that was written, reasoning included. */
+  readonly outputTokens: number
+  /** Of the input: read from the provider's cache. */
+  readonly cachedTokens?: number
+  /** Of the input: written to the provider's cache. */
+  readonly cacheWriteTokens?: number
+  /** Of the output: not shown. */
+  readonly reasoningTokens?: number
+  /** `estimated` where the provider has not told, or not yet: four characters to a token. */
+  readonly basis: 'reported' | 'estimated'
+}
+
+/** What an answer costs. */
+export interface Cost {
+  /** 0 where it is unknown. */
+  readonly value: number
+  readonly currency: 'USD'
+  /** Told by the provider, computed from prices, or neither. */
+  readonly basis: 'reported' | 'estimated' | 'unknown'
 }
 
 /** Watches one answer on its way to its client, told by whoever carries it. No method throws. */
@@ -158,6 +237,8 @@ export interface Result {
   readonly watch: Watch
   /** Of the record of the answer; absent where none is kept. */
   readonly logId?: string
+  /** For the client, beside the provider's: how its limits stand. */
+  readonly headers?: Readonly<Record<string, string>>
 }
 
 /** Carries a call on to its result. Throws `GatewayError` only. */

@@ -2,10 +2,28 @@ import { table } from '../src/providers/table.ts'
 
 /** Gateway tokens of the tests; looked for wherever a secret must not appear. */
 export const tokens = { all: 'tk-all-4f1d9c', locked: 'tk-locked-77ab02' } as const
+/** One that opens `locked`, three times an hour. */
+export const limitedToken = 'tk-limited-5c20e1'
 /** The stored provider key of `keyed`. */
 export const storedKey = 'sk-stored-0be35f'
 /** Environment of every gateway under test. */
 export const env: Readonly<Record<string, string>> = { TEST_KEY: storedKey }
+const rates = (limit: number, interval: number) => ({
+  rate_limiting_limit: limit,
+  rate_limiting_interval: interval,
+})
+const spendRules = [
+  {
+    id: 'by-user',
+    limitType: 'cost',
+    limit: 0.001,
+    window: 86_400,
+    technique: 'fixed',
+    provider: { mode: 'filter', values: ['openai'] },
+    metadata: { user: { mode: 'partition' } },
+  },
+]
+
 /** Port that nobody listens on. */
 const deadUrl = 'http://127.0.0.1:9'
 
@@ -23,11 +41,18 @@ export function configFor(upstreamUrl: string): Record<string, unknown> {
       { id: 'vault', authentication: true },
       { id: 'pages', authentication: false, cors_origins: ['https://app.example'] },
       { id: 'browser', authentication: true, cors_origins: ['*'] },
+      { id: 'cached', authentication: false, cache_ttl: 300 },
+      { id: 'hurried', authentication: false, ...rates(100, 3_600) },
+      { id: 'sliding', authentication: false, ...rates(5, 2), rate_limiting_technique: 'sliding' },
+      { id: 'wordy', authentication: false, rate_limiting_interval: 3_600, rate_limiting_tokens: 100 },
+      { id: 'wordy-too', authentication: false, rate_limiting_interval: 3_600, rate_limiting_tokens: 100 },
+      { id: 'thrifty', authentication: false, spend_limits: { enabled: true, rules: spendRules } },
       { id: 'patient', authentication: false, retry_max_attempts: 3, retry_delay: 10 },
     ],
     tokens: [
       { name: 'all', token: tokens.all },
       { name: 'locked', token: tokens.locked, gateways: ['locked'] },
+      { name: 'limited', token: limitedToken, gateways: ['locked'], ...rates(3, 3_600) },
     ],
     providers: {
       ...Object.fromEntries(rows),

@@ -35,6 +35,7 @@ const shared = new Set([
   'hash',
   'streams',
   'splitter',
+  'pause',
 ])
 
 const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })

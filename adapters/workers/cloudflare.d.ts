@@ -7,6 +7,7 @@ declare module 'cloudflare:workers' {
         ...values: readonly (string | number | null | Uint8Array)[]
       ): { toArray(): Row[] }
     }
+    transactionSync<T>(closure: () => T): T
     setAlarm(at: number): Promise<void>
     deleteAlarm(): Promise<void>
     deleteAll(): Promise<void>
@@ -17,6 +18,8 @@ declare module 'cloudflare:workers' {
     getWebSockets(): WebSocket[]
     waitUntil(work: Promise<unknown>): void
   }
+  /** Keeps work of the request that is being served going after its response. */
+  export function waitUntil(work: Promise<unknown>): void
   export class DurableObject<Env = unknown> {
     constructor(ctx: DurableState, env: Env)
     protected readonly ctx: DurableState

@@ -1,3 +1,4 @@
+import { waitUntil } from 'cloudflare:workers'
 import { GatewayError } from '../../src/errors.ts'
 import {
   ConfigError,
@@ -10,6 +11,7 @@ import {
 } from '../../src/index.ts'
 import { refuseAll } from '../refuse.ts'
 import { report } from '../server.ts'
+import { cacheOf, countersOf, logsOf, type StoreNamespace } from './store.ts'
 
 /** The Worker's bindings; text ones are the environment of the configuration. */
 export interface Bindings {
@@ -18,6 +20,7 @@ export interface Bindings {
   readonly TRUNKLINE_TOKEN?: string
   /** Set where only this machine can reach the Worker, so that it may go without a token. */
   readonly TRUNKLINE_LOOPBACK?: string
+  readonly STORES: StoreNamespace
   readonly SESSIONS: {
     idFromName(name: string): object
     get(id: object): {
@@ -56,8 +59,14 @@ function make(bindings: Bindings): Made {
       keepBytes: config.limits.runBytes,
       gateway: createGateway(
         config,
-        { fetch: (request, signal) => fetch(request, { signal }), report },
-        { env },
+        { fetch: (request, signal) => fetch(request, { signal }), report, defer: waitUntil },
+        {
+          env,
+          logs: logsOf(bindings.STORES),
+          counters: countersOf(bindings.STORES),
+          cache: cacheOf(bindings.STORES),
+          shares: false,
+        },
       ),
     }
   } catch (error) {

@@ -88,10 +88,13 @@ const config :Workerd.Config = (
       compatibilityDate = ${text(compatibilityDate)},
       compatibilityFlags = ["enable_request_signal"],
       globalOutbound = "internet",
-      durableObjectNamespaces = [(className = "Session", uniqueKey = "trunkline-session", enableSql = true)],
+      durableObjectNamespaces = [
+        (className = "Session", uniqueKey = "trunkline-session", enableSql = true),
+        (className = "Store", uniqueKey = "trunkline-store", enableSql = true)],
       durableObjectStorage = (localDisk = "objects"),
       bindings = [
         (name = "SESSIONS", durableObjectNamespace = "Session"),
+        (name = "STORES", durableObjectNamespace = "Store"),
         ${names.map((name) => `(name = ${text(name)}, fromEnvironment = ${text(name)})`).join(',\n        ')}
       ])),
     (name = "internet", network = (allow = ["public", "private", "local"], tlsOptions = (trustBrowserCas = true))),

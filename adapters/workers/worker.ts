@@ -1,8 +1,9 @@
 import { isUpgrade } from '../server.ts'
 import { type Bindings, gatewayOf } from './made.ts'
 import { homeHeader, Session } from './session.ts'
+import { Store } from './store.ts'
 
-export { Session }
+export { Session, Store }
 
 const worker: { fetch(request: Request, bindings: Bindings): Promise<Response> } = {
   async fetch(request, bindings) {

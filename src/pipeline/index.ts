@@ -1,13 +1,49 @@
-import type { Handler, Stage } from '../types.ts'
-import { createRecord, type Recording } from './record.ts'
+import type { GatewaySettings } from '../config.ts'
+import type { Cache } from '../store/cache.ts'
+import type { Counters } from '../store/counters.ts'
+import type { Account, Handler, Runtime, Stage, Step } from '../types.ts'
+import { createBudget } from './budget.ts'
+import { createCacheStage } from './cache.ts'
+import { createLimit } from './limit.ts'
+import { createRecord, type Recording, recordHit } from './record.ts'
 import { createRoute } from './route.ts'
 import type { Send } from './send.ts'
 
-/** What every call passes on its way, outermost first; cache and limits take their place here. */
-const stages: readonly Stage[] = []
+/** What the pipeline of one gateway is made of. */
+export interface PipelineOptions {
+  readonly settings: GatewaySettings
+  readonly send: Send
+  readonly cache: Cache
+  readonly counters: Counters
+  readonly recording: Recording | undefined
+  /** What a step may use up, before it is sent. */
+  readonly estimate: (step: Step) => Account
+  readonly runtime: Runtime
+}
 
-/** From a call to its result, over whichever way in it came. */
-export function createPipeline(send: Send, recording: Recording | undefined): Handler {
-  const route = createRoute(createRecord(send, recording))
+/**
+ * From a call to its result, over whichever way in it came. What is kept is answered before limits are looked at, as
+ * it costs nothing; each try is held against what it may use up, and recorded.
+ */
+export function createPipeline(options: PipelineOptions): Handler {
+  const { settings, send, cache, counters, recording, estimate, runtime } = options
+  const stages: readonly Stage[] = [
+    createCacheStage({
+      cache,
+      ttl: settings.cache_ttl ?? null,
+      record: (attempt, response) => recordHit(attempt, response, recording),
+      runtime,
+    }),
+    createLimit(settings.id, settings, counters),
+  ]
+  const budget = {
+    gateway: settings.id,
+    rates: settings,
+    rules: settings.spend_limits?.enabled ? settings.spend_limits.rules : [],
+    counters,
+    estimate,
+    report: runtime.report,
+  }
+  const route = createRoute(createBudget(budget, createRecord(send, recording)))
   return stages.reduceRight<Handler>((next, stage) => (call) => stage(call, next), route)
 }

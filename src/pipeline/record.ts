@@ -35,6 +35,10 @@ export interface Recording {
   readonly isOn: boolean
   /** Takes an entry; must not throw. */
   add(entry: LogEntry): void
+  /** Refuse what cannot be recorded. */
+  readonly isRequired: boolean
+  /** False while the store cannot be reached. */
+  isHealthy(): boolean
   /** Keys of the gateway's own that are sent to a provider, never to be recorded. */
   secretsOf(provider: string): readonly string[]
 }
@@ -43,8 +47,8 @@ export interface Recording {
 export function createRecord(send: Send, recording: Recording | undefined): Try {
   return async (attempt) => {
     const { call, step } = attempt
-    const isKept = recording !== undefined && (step.options.collectLog ?? recording.isOn)
-    const record = new AttemptRecord(attempt, isKept ? recording : undefined)
+    const { record, isKept } = startRecord(attempt, recording)
+    if (isKept && recording?.isRequired && !recording.isHealthy()) throw new GatewayError('log_unavailable')
     try {
       const response = await send(step, call.signal)
       record.begin(response)
@@ -54,6 +58,22 @@ export function createRecord(send: Send, recording: Recording | undefined): Try 
       throw error
     }
   }
+}
+
+/** Watches an answer for which no provider was asked. */
+export function recordHit(
+  attempt: Attempt,
+  response: Response,
+  recording: Recording | undefined,
+): Omit<Sent, 'response'> {
+  const { record, isKept } = startRecord(attempt, recording, true)
+  record.begin(response)
+  return { watch: record, ...(isKept && { logId: record.id }) }
+}
+
+function startRecord(attempt: Attempt, recording: Recording | undefined, isHit = false) {
+  const isKept = recording !== undefined && (attempt.step.options.collectLog ?? recording.isOn)
+  return { record: new AttemptRecord(attempt, isKept ? recording : undefined, isHit), isKept }
 }
 
 /** One attempt, from its start to its row. */
@@ -70,8 +90,10 @@ class AttemptRecord implements Watch {
   #keptBytes = 0
   readonly #parts: Uint8Array[] = []
   #isOver = false
+  readonly #isHit: boolean
 
-  constructor(attempt: Attempt, recording: Recording | undefined) {
+  constructor(attempt: Attempt, recording: Recording | undefined, isHit: boolean) {
+    this.#isHit = isHit
     this.#attempt = attempt
     this.#recording = recording
     const isFirst = attempt.index === 0 && attempt.number === 1
@@ -140,7 +162,7 @@ class AttemptRecord implements Watch {
       attempt: number,
       status_code: status,
       success: outcome === 'completed',
-      cached: false,
+      cached: this.#isHit,
       outcome,
       upstream_stopped: ending.upstreamStopped,
       error: ending.error ? redact(ending.error.message) : null,
@@ -152,7 +174,7 @@ class AttemptRecord implements Watch {
       request_size: sizeOf(step),
       response_size: this.#size,
       ...toTokens(this.#meter.usage()),
-      cost: null,
+      cost: this.#isHit ? 0 : null,
       metadata: metadata ? redact(JSON.stringify(metadata)) : null,
       user_agent: step.headers.get('user-agent'),
     }

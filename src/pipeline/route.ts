@@ -1,5 +1,6 @@
 import { GatewayError } from '../errors.ts'
 import { limits } from '../limits.ts'
+import { pause } from '../pause.ts'
 import type { Backoff, Handler, Options } from '../types.ts'
 import type { Attempt, Sent, Try } from './record.ts'
 
@@ -27,12 +28,15 @@ export function createRoute(send: Try): Handler {
       if ('response' in tried && (tried.response.ok || isLast)) {
         return { ...tried, step: index, attempts, cacheStatus: 'MISS' }
       }
-      if ('error' in tried && isLast) throw new GatewayError(tried.error.code, tried.error.message, index)
+      if ('error' in tried && isLast) throw atStep(tried.error, index)
       await discard(tried)
     }
     throw new GatewayError('internal')
   }
 }
+
+const atStep = ({ code, message, detail }: GatewayError, step: number): GatewayError =>
+  new GatewayError(code, message, { ...detail, step })
 
 async function tryStep(first: Attempt, send: (attempt: Attempt) => Promise<Tried>): Promise<Tried> {
   const { step, call } = first
@@ -43,6 +47,7 @@ async function tryStep(first: Attempt, send: (attempt: Attempt) => Promise<Tried
     if (number >= tries || !isRetryable(tried)) return tried
     await discard(tried)
     await pause(Math.max(backoffMs(backoff, retryDelay, number), retryAfterMs(tried)), call.signal)
+    if (call.signal.aborted) throw new GatewayError('client_closed')
   }
 }
 
@@ -84,19 +89,4 @@ function retryAfterMs(tried: Tried): number {
   if (!value) return 0
   const ms = /^\d+$/.test(value) ? Number(value) * 1_000 : Date.parse(value) - Date.now()
   return Number.isFinite(ms) ? Math.min(Math.max(ms, 0), limits.retryAfterMs) : 0
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(new GatewayError('client_closed'))
-    const leave = () => {
-      clearTimeout(timer)
-      reject(new GatewayError('client_closed'))
-    }
-    const timer = setTimeout(() => {
-      signal.removeEventListener('abort', leave)
-      resolve()
-    }, ms)
-    signal.addEventListener('abort', leave, { once: true })
-  })
 }

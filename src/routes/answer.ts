@@ -40,7 +40,7 @@ export function answerCall(read: ReadCall, report: Runtime['report']): Respond {
     const call = await read(asking)
     if (call.onDisconnect === 'detach') return startDetached(call, room, home)
     const { signal, ended } = home.enter(request.signal)
-    const passing = { ...call, signal }
+    const passing = { ...call, signal, ...home.sharing }
     try {
       return toResponse(passing, await room.run(passing), ended)
     } catch (error) {

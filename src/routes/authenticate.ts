@@ -40,7 +40,9 @@ export async function takeToken(headers: Headers, gate: Gate, known?: Token): Pr
 /** @throws GatewayError unauthorized, where a token is required and there is none */
 export function toPrincipal(token: Token | undefined, gate: Gate): Principal {
   if (!token && gate.required) throw new GatewayError('unauthorized')
-  return { name: token?.name ?? 'anonymous', credential: token?.digest ?? null }
+  return token
+    ? { name: token.name, credential: token.digest, rates: token.rates }
+    : { name: 'anonymous', credential: null }
 }
 
 /** A credential without its scheme; `cf-aig-authorization` comes with and without one. */

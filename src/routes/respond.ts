@@ -18,7 +18,7 @@ export const responseHeaders = {
 export function toResponse(call: Call, result: Result, ended: () => void): Response {
   const { response, step, cacheStatus, watch, logId } = result
   const { signal } = call
-  const headers = returnable(response.headers)
+  const headers = toHeaders(result)
   headers.set(responseHeaders.requestId, call.requestId)
   headers.set(responseHeaders.eventId, call.eventId)
   headers.set(responseHeaders.step, String(step))
@@ -32,15 +32,23 @@ export function toResponse(call: Call, result: Result, ended: () => void): Respo
   return new Response(body, { status: response.status, statusText: response.statusText, headers })
 }
 
+/** The provider's headers, and the gateway's own. */
+function toHeaders({ response, headers }: Result): Headers {
+  const all = returnable(response.headers)
+  for (const [name, value] of Object.entries(headers ?? {})) all.set(name, value)
+  return all
+}
+
 /** A result as the answer of a run. */
-export function toReply({ eventId }: Call, { response, step, cacheStatus, watch, logId }: Result): Reply {
+export function toReply({ eventId }: Call, result: Result): Reply {
+  const { response, step, cacheStatus, watch, logId } = result
   const { status } = response
   const contentType = response.headers.get('content-type') ?? ''
   return {
     head: {
       status,
       contentType,
-      headers: [...returnable(response.headers)],
+      headers: [...toHeaders(result)],
       metadata: {
         cacheStatus,
         eventId,
@@ -57,9 +65,11 @@ export function toReply({ eventId }: Call, { response, step, cacheStatus, watch,
 
 /** An error as an HTTP response that names its request. */
 export function toFailure(error: GatewayError, requestId: string, eventId: string = requestId): Response {
+  const { step, headers } = error.detail
   return toErrorResponse(error, {
     [responseHeaders.requestId]: requestId,
     [responseHeaders.eventId]: eventId,
-    ...(error.step !== undefined && { [responseHeaders.step]: String(error.step) }),
+    ...(step !== undefined && { [responseHeaders.step]: String(step) }),
+    ...headers,
   })
 }

@@ -1,5 +1,6 @@
 import { GatewayError } from '../errors.ts'
 import { newId } from '../ids.ts'
+import { toBody } from '../runs/body.ts'
 import type { RunQuery } from '../runs/elsewhere.ts'
 import type { Home } from '../runs/home.ts'
 import type { Reader, Run } from '../runs/run.ts'
@@ -29,7 +30,7 @@ export async function startDetached(call: Call, room: Room, home: Home): Promise
   const run = home.createRun({ eventId, owner, onDisconnect: 'detach', raw: false, session })
   const reader = run.read(0)
   void home.start(run, async (signal) => {
-    const own = { ...call, signal }
+    const own = { ...call, signal, runId: run.id, ...home.sharing }
     return toReply(own, await room.run(own))
   })
   return toResponse(reader, { [responseHeaders.requestId]: requestId, [responseHeaders.eventId]: eventId })
@@ -123,24 +124,3 @@ const fromMetadata = [
   [responseHeaders.step, 'step'],
   [responseHeaders.cacheStatus, 'cacheStatus'],
 ] as const
-
-function toBody(reader: Reader): ReadableStream<Uint8Array> {
-  return new ReadableStream<Uint8Array>(
-    {
-      async pull(controller) {
-        try {
-          const event = await reader.next()
-          if (event) return controller.enqueue(event.bytes)
-          const { outcome } = reader.run.terminal ?? {}
-          if (outcome === 'completed' || outcome === 'failed') controller.close()
-          else controller.error(new GatewayError('provider_failed', `The run ended ${outcome}`))
-        } catch (error) {
-          controller.error(error) // a gap
-        }
-        reader.close()
-      },
-      cancel: () => reader.close(),
-    },
-    { highWaterMark: 0 },
-  )
-}

@@ -80,12 +80,12 @@ function findSession(request: Request, owner: Owner, home: Home): string | undef
 
 /** Serve a socket whose upgrade was granted. Settings were checked then; the token is checked for each request. */
 export function serveSocket(socket: Socket, start: SessionStart, room: Room, home: Home): Session {
-  return openSession(socket, toInit(start), home, hostOf(start, room))
+  return openSession(socket, toInit(start), home, hostOf(start, room, home))
 }
 
 /** Hold a session whose socket is gone, and whose runs may be. */
 export function keepSession(start: SessionStart, room: Room, home: Home): void {
-  holdSession(toInit(start), home, hostOf(start, room))
+  holdSession(toInit(start), home, hostOf(start, room, home))
 }
 
 const toInit = ({ gateway, credential, ...init }: SessionStart): SessionInit => ({
@@ -93,13 +93,14 @@ const toInit = ({ gateway, credential, ...init }: SessionStart): SessionInit => 
   owner: { gateway, credential },
 })
 
-function hostOf({ gateway, credential }: SessionStart, room: Room): Host {
+function hostOf({ gateway, credential }: SessionStart, room: Room, home: Home): Host {
   const findToken = async () => (credential === null ? undefined : room.gate.tokens.get(credential))
   return {
-    async start({ request, eventId, wire, defaults }, signal) {
+    async start({ request, eventId, runId, wire, defaults }, signal) {
       const options = readDefaults(defaults)
       const asker = { requestId: newId(), eventId, token: await findToken(), options, wire, signal }
-      const call = await toUniversalCall(request, asker, room)
+      const asked = await toUniversalCall(request, asker, room)
+      const call = { ...asked, ...(runId !== undefined && { runId }), ...home.sharing }
       return toReply(call, await room.run(call))
     },
     checkDefaults: (changed) => void readDefaults(changed),

@@ -1,11 +1,14 @@
 import type { TokenSettings } from '../config.ts'
 import { sha256 } from '../hash.ts'
+import type { RateSettings } from '../types.ts'
 
 /** A gateway token as it is kept: without its secret. */
 export interface Token {
   readonly name: string
   /** SHA-256 of the secret, in hex. */
   readonly digest: string
+  /** Limits of its own. */
+  readonly rates: RateSettings
   opens(gateway: string): boolean
 }
 
@@ -34,9 +37,9 @@ export function createTokens(settings: readonly TokenSettings[]): Tokens {
 async function hashAll(settings: readonly TokenSettings[]): Promise<ReadonlyMap<string, Token>> {
   const tokens = settings
     .filter((token) => token.permissions.includes('run'))
-    .map(async ({ name, token, gateways }): Promise<Token> => {
+    .map(async ({ name, token, gateways, permissions: _, ...rates }): Promise<Token> => {
       const opens = (gateway: string) => gateways === undefined || gateways.includes(gateway)
-      return { name, digest: await sha256(token), opens }
+      return { name, digest: await sha256(token), rates, opens }
     })
   return new Map((await Promise.all(tokens)).map((token) => [token.digest, token]))
 }

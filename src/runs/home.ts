@@ -1,6 +1,8 @@
 import { GatewayError } from '../errors.ts'
 import { newId } from '../ids.ts'
 import { limits, type SessionLimits } from '../limits.ts'
+import { pause } from '../pause.ts'
+import type { Shared } from '../types.ts'
 import type { AskElsewhere } from './elsewhere.ts'
 import { pump, type Start } from './pump.ts'
 import { type Journal, Run, type RunRecord } from './run.ts'
@@ -38,6 +40,8 @@ export interface HomeOptions {
    * timer, which would keep an object from hibernating.
    */
   readonly wakeAt?: (at: number) => void
+  /** Whether one call may wait for another here; default true. Not where a runtime ends work with its own request. */
+  readonly shares?: boolean
 }
 
 /** What stands before the number of a run. */
@@ -56,6 +60,8 @@ interface Entry {
 export class Home {
   readonly limits: SessionLimits
   readonly sessions: Map<string, Held> = new Map()
+  /** Answers under way that calls made here may read along; part of each of them. */
+  readonly sharing: { readonly shared?: Map<string, Shared> }
   readonly #options: HomeOptions
   readonly #held = new Map<string, Entry>()
   readonly #active = new Set<Run>()
@@ -72,6 +78,7 @@ export class Home {
   constructor(options: HomeOptions) {
     this.#options = options
     this.limits = options.limits
+    this.sharing = (options.shares ?? true) ? { shared: new Map() } : {}
   }
 
   get now(): number {
@@ -266,5 +273,3 @@ export class Home {
 async function untilDone(run: Run): Promise<void> {
   while (!run.terminal) await run.changed()
 }
-
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))

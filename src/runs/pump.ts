@@ -53,13 +53,19 @@ function refuse(run: Run, error: GatewayError): Terminal {
 
 /** The head of an answer that is an error of the gateway's own. */
 export function failureHead(eventId: string, error: GatewayError): Head {
-  const step: Record<string, string> = error.step === undefined ? {} : { step: String(error.step) }
+  const { step, headers = {} } = error.detail
   const contentType = 'application/json'
   return {
     status: error.status,
     contentType,
-    headers: [['content-type', contentType]],
-    metadata: { eventId, ...step, contentType, status: error.status },
+    headers: [['content-type', contentType], ...Object.entries(headers)],
+    metadata: {
+      eventId,
+      ...(step !== undefined && { step: String(step) }),
+      contentType,
+      status: error.status,
+      ...('retry-after' in headers && { retryAfterMs: Number(headers['retry-after']) * 1_000 }),
+    },
   }
 }
 

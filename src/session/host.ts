@@ -10,6 +10,8 @@ export type Defaults = Readonly<Record<string, string>>
 export interface Asked {
   readonly request: ClientRequest
   readonly eventId: string
+  /** Of a run that outlives its connection. */
+  readonly runId?: string
   readonly defaults: Defaults
   readonly wire: Wire
 }

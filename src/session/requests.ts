@@ -131,7 +131,7 @@ export class Requests {
     const run = this.#newRun(eventId, wishes, digest)
     this.#runs.set(eventId, run)
     this.#tell(run, { line, eventId, raw: wishes.raw, from: wishes.from, attached: false })
-    const asked = { request, eventId, defaults, wire }
+    const asked = { request, eventId, defaults, wire, ...(wire !== 'base' && { runId: run.id }) }
     const start = (signal: AbortSignal) => this.#call(asked, line, signal)
     this.#queue.add(run, size, () => this.#home.start(run, start))
   }

@@ -125,6 +125,6 @@ export interface Logs {
   /** False for a log that is not there. */
   patch(gateway: string, id: string, patch: LogPatch): Promise<boolean>
   remove(query: LogQuery): Promise<void>
-  /** Keep the newest `rows` of a gateway. */
-  trim(gateway: string, rows: number): Promise<void>
+  /** Keep the newest `rows` of a gateway, and of these what was made at or after `before`, in ms since the epoch. */
+  trim(gateway: string, rows: number, before: number): Promise<void>
 }

@@ -56,12 +56,13 @@ const steps = [
   [
     `CREATE TABLE logs (${definition}, feedback INTEGER, score INTEGER)`,
     'CREATE INDEX logs_by_time ON logs (gateway, created_at)',
-    'CREATE TABLE log_bodies (id TEXT PRIMARY KEY, request TEXT, response TEXT)',
+    'CREATE TABLE log_bodies (id TEXT NOT NULL, part TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (id, part))',
   ],
 ]
 const insertRow = `INSERT INTO logs (${names.join(', ')}) VALUES (${names.map(() => '?').join(', ')}) ON CONFLICT (id) DO NOTHING`
-const insertBodies =
-  'INSERT INTO log_bodies (id, request, response) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING'
+/** A row a body, since a value of some stores is no larger than 2 MB. */
+const insertBody =
+  'INSERT INTO log_bodies (id, part, body) VALUES (?, ?, ?) ON CONFLICT (id, part) DO NOTHING'
 
 /** Logs in a SQL database; its tables are made at the first use. */
 export function createSqlLogs(sql: Sql): Logs {
@@ -97,9 +98,12 @@ export function createSqlLogs(sql: Sql): Logs {
     },
     async bodies(gateway, id) {
       const text =
-        'SELECT b.request, b.response FROM logs l LEFT JOIN log_bodies b ON b.id = l.id WHERE l.gateway = ? AND l.id = ?'
-      const [row] = await (await open()).all(text, gateway, id)
-      return row && (row as unknown as LogBodies)
+        'SELECT b.part, b.body FROM logs l LEFT JOIN log_bodies b ON b.id = l.id WHERE l.gateway = ? AND l.id = ?'
+      const rows = await (await open()).all(text, gateway, id)
+      if (rows.length === 0) return undefined
+      const bodyOf = (part: keyof LogBodies) =>
+        rows.find((row) => row.part === part)?.body as string | undefined
+      return { request: bodyOf('request') ?? null, response: bodyOf('response') ?? null }
     },
     async patch(gateway, id, patch) {
       const db = await open()
@@ -117,9 +121,12 @@ export function createSqlLogs(sql: Sql): Logs {
       const ids = `SELECT id FROM logs WHERE ${where} ORDER BY ${order} LIMIT ?`
       await deleteWhere(await open(), ids, [...values, query.limit])
     },
-    async trim(gateway, rows) {
-      const ids = 'SELECT id FROM logs WHERE gateway = ? ORDER BY created_at DESC, id DESC LIMIT -1 OFFSET ?'
-      await deleteWhere(await open(), ids, [gateway, rows])
+    async trim(gateway, rows, before) {
+      const db = await open()
+      const newest = 'SELECT created_at FROM logs WHERE gateway = ? ORDER BY created_at DESC LIMIT 1 OFFSET ?'
+      const [first] = await db.all(newest, gateway, rows)
+      const until = Math.max(before - 1, Number(first?.created_at ?? -1))
+      await deleteWhere(db, 'SELECT id FROM logs WHERE gateway = ? AND created_at <= ?', [gateway, until])
     },
   }
 }
@@ -143,9 +150,8 @@ function toStatements({ row, bodies }: LogEntry): Statement[] {
     const value = row[name]
     return typeof value === 'boolean' ? Number(value) : value
   })
-  const kept = bodies.request !== null || bodies.response !== null
-  const own: Statement = [insertBodies, row.id, bodies.request, bodies.response]
-  return [[insertRow, ...values], ...(kept ? [own] : [])]
+  const kept = Object.entries(bodies).filter(([, body]) => body !== null)
+  return [[insertRow, ...values], ...kept.map(([part, body]): Statement => [insertBody, row.id, part, body])]
 }
 
 function toWhere({ gateway, filters }: Pick<LogQuery, 'gateway' | 'filters'>): [string, SqlValue[]] {

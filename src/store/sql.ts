@@ -1,5 +1,5 @@
 /** What a column holds. Booleans are 0 and 1; drivers differ in the rest. */
-export type SqlValue = string | number | null
+export type SqlValue = string | number | Uint8Array | null
 /** A row, by column. */
 export type SqlRow = Readonly<Record<string, SqlValue>>
 /** A statement of the dialect that SQLite and Postgres share, its values bound, never spliced. */

@@ -2,11 +2,13 @@ import { describe, expect, test } from 'vitest'
 import type { RuntimeName } from '../launch.ts'
 import type { Target } from '../target.ts'
 import { authSuite } from './auth.ts'
+import { cacheSuite } from './cache.ts'
 import { cancelSuite } from './cancel.ts'
 import { clientsSuite } from './clients.ts'
 import { edgeSuite } from './edge.ts'
 import { fairnessSuite } from './fairness.ts'
 import { httpSuite } from './http.ts'
+import { limitsSuite } from './limits.ts'
 import { lineSuite } from './line.ts'
 import { propertySuite } from './property.ts'
 import { runsSuite } from './runs.ts'
@@ -23,6 +25,8 @@ export function gatewaySuites(target: Target | undefined, runtime: RuntimeName):
     describe('socket', () => socketSuite(target))
     describe('edge', () => edgeSuite(target))
     describe('cancel', () => cancelSuite(target))
+    describe('cache', () => cacheSuite(target))
+    describe('limits', () => limitsSuite(target))
     describe('runs', () => runsSuite(target))
     describe('fairness', () => fairnessSuite(target))
     describe('whatever happens', () => propertySuite(target))

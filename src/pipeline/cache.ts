@@ -1,0 +1,177 @@
+import { sha256 } from '../hash.ts'
+import { pause } from '../pause.ts'
+import { Flight, type Landed } from '../runs/flight.ts'
+import type { Cache, CacheEntry } from '../store/cache.ts'
+import type { Call, Handler, Result, Runtime, Stage, Step, Watch } from '../types.ts'
+import type { Attempt } from './record.ts'
+
+/** What a cache stage is made of. */
+export interface CacheOptions {
+  readonly cache: Cache
+  /** Seconds; null: only for requests that ask for it. */
+  readonly ttl: number | null
+  /** Watches an answer that no provider was asked for. */
+  readonly record: (
+    attempt: Attempt,
+    response: Response,
+  ) => { readonly watch: Watch; readonly logId?: string }
+  readonly runtime: Pick<Runtime, 'report' | 'defer'>
+}
+
+/** For requests with a key of their own, where no time is set (contract 5). */
+const keyedSeconds = 300
+/**
+ * Calls of models, which a gateway's `cache_ttl` is for; what else goes to a provider may change something there, and
+ * is kept only where the request asks for it.
+ */
+const inference =
+  /\/(chat\/completions|completions|responses|(?<!threads\/[^/]+\/)messages|embeddings?|embed|rerank|classify|moderations|chat|generations|speech|converse|converse-stream|invoke|invoke-with-response-stream|run\/.+|models\/[^/]+:\w+)$/
+/** Headers that say who or what sent a request, and nothing of what is asked. */
+const passing =
+  /^(user-agent|accept-language|accept-encoding|x-stainless-.*|x-request-id|x-client-.*|idempotency-key|traceparent|tracestate|baggage|priority|dnt|date)$/
+
+/**
+ * Answers identical requests once: from what is kept, or from what is under way (PROTOCOL.md, "Cache"). A store that
+ * cannot be reached costs the cache, and no request.
+ */
+export function createCacheStage(options: CacheOptions): Stage {
+  const { cache, runtime } = options
+  return async (call, next) => {
+    const ttl = ttlOf(call, options.ttl)
+    if (ttl === undefined) return next(call)
+    const key = await keyOf(call)
+    const entry = await cache
+      .get(key)
+      .catch((error: unknown) => runtime.report('cache cannot be read', error))
+    if (entry) return replay(call, entry, options)
+    const under = call.shared?.get(key)?.join(call)
+    if (under) return toHit(call, await under, options)
+    return fly(call, next, { key, ttl, options })
+  }
+}
+
+/** Seconds that the answer of a call may be kept; undefined: not at all. */
+function ttlOf({ steps }: Call, own: number | null): number | undefined {
+  const { skipCache, cacheTtl, cacheKey } = steps[0].options
+  const isAble = steps.every(
+    ({ body, method }) => !(body instanceof ReadableStream) && /^(GET|POST)$/.test(method),
+  )
+  if (skipCache || !isAble) return undefined
+  if (cacheTtl !== undefined) return cacheTtl || undefined
+  if (cacheKey !== undefined) return own || keyedSeconds
+  return own && steps.every(({ url }) => inference.test(url.pathname)) ? own : undefined
+}
+
+/**
+ * A digest of all that a request holds, credentials among it: nobody is served what another's key has paid for.
+ * Bodies are the same where their bytes are.
+ */
+async function keyOf({ gateway, principal, steps }: Call): Promise<string> {
+  const { cacheKey } = steps[0].options
+  if (cacheKey !== undefined) return sha256(JSON.stringify([gateway, cacheKey]))
+  const parts = steps.map(async ({ provider, method, url, headers, body }) => {
+    const kept = [...headers].filter(([name]) => !passing.test(name))
+    return [provider, method, url.href, kept, await textOf(body)]
+  })
+  return sha256(JSON.stringify([gateway, principal.credential, await Promise.all(parts)]))
+}
+
+async function textOf(body: Step['body']): Promise<unknown> {
+  if (!(body instanceof Uint8Array)) return body
+  const digest = await crypto.subtle.digest('SHA-256', body)
+  return [...new Uint8Array(digest)]
+}
+
+/** Ask the provider, for all who will ask the same meanwhile. */
+function fly(
+  call: Call,
+  next: Handler,
+  { key, ttl, options }: { key: string; ttl: number; options: CacheOptions },
+): Promise<Result> {
+  const { cache, runtime } = options
+  const keep = (landed: Landed): void => {
+    if (!landed.result.response.ok) return
+    const work = cache
+      .put(key, call.gateway, toEntry(landed, ttl))
+      .catch((error: unknown) => runtime.report('cache cannot be written', error))
+    runtime.defer?.(work)
+  }
+  const flight = new Flight(call, next, keep, () => {
+    if (call.shared?.get(key) === flight) call.shared.delete(key)
+  })
+  call.shared?.set(key, flight)
+  return flight.join(call)!.then((result) => ({ ...result, watch: told(result.watch) }))
+}
+
+/** The flight tells the record of its answer; whoever reads along only asks. */
+const told = (watch: Watch): Watch => ({
+  read: () => undefined,
+  account: () => watch.account(),
+  end: () => undefined,
+})
+
+const attemptOf = (call: Call, index: number): Attempt => ({
+  call,
+  step: call.steps[index] ?? call.steps[0],
+  index,
+  number: 1,
+})
+
+function toHit(call: Call, { logId: _, ...result }: Result, { record }: CacheOptions): Result {
+  return { ...result, cacheStatus: 'HIT', ...record(attemptOf(call, result.step), result.response) }
+}
+
+function toEntry({ result, body, events }: Landed, ttl: number): CacheEntry {
+  const first = events[0]?.[1] ?? 0
+  const isStream = /^text\/event-stream\b/i.test(result.response.headers.get('content-type') ?? '')
+  return {
+    status: result.response.status,
+    headers: [...result.response.headers].filter(([name]) => name !== 'set-cookie'),
+    body,
+    events: isStream ? events.map(([end, at]) => [end, at - first]) : [],
+    step: result.step,
+    expiresAt: Date.now() + ttl * 1_000,
+  }
+}
+
+function replay(call: Call, entry: CacheEntry, options: CacheOptions): Result {
+  const { status, headers, body, events, step } = entry
+  const isSpaced = call.steps[0].options.cacheReplay === 'spaced' && events.length > 0
+  const content = isSpaced ? inTime(body, events, call.signal) : body
+  const response = new Response(body.byteLength === 0 ? null : content, {
+    status,
+    headers: headers.map(([name, value]): [string, string] => [name, value]),
+  })
+  return {
+    response,
+    step,
+    attempts: 0,
+    cacheStatus: 'HIT',
+    ...options.record(attemptOf(call, step), response),
+  }
+}
+
+/** Each event as long after the first as it came. */
+function inTime(
+  body: Uint8Array,
+  events: CacheEntry['events'],
+  signal: AbortSignal,
+): ReadableStream<Uint8Array> {
+  const began = Date.now()
+  let seq = 0
+  let start = 0
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        const [end, afterMs] = events[seq] ?? [body.byteLength, 0]
+        const ms = began + afterMs - Date.now()
+        if (ms > 0) await pause(ms, signal)
+        controller.enqueue(body.subarray(start, end))
+        seq += 1
+        start = end
+        if (seq >= events.length) controller.close()
+      },
+    },
+    { highWaterMark: 0 },
+  )
+}

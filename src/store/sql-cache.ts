@@ -1,0 +1,97 @@
+import type { Cache, CacheEntry } from './cache.ts'
+import { migrate, type Sql, type SqlRow, type Statement } from './sql.ts'
+
+/** A value of some stores is no larger than 2 MB. */
+const partBytes = 1_048_576
+/** Bytes of bodies in the database; past it the ones that expire first go. */
+const storeBytes = 1_073_741_824
+/** Entries written between two looks at what may go. */
+const sweepEntries = 100
+
+const steps = [
+  [
+    'CREATE TABLE cache (key TEXT PRIMARY KEY, gateway TEXT NOT NULL, expires_at BIGINT NOT NULL, size BIGINT NOT NULL, head TEXT NOT NULL)',
+    'CREATE INDEX cache_by_end ON cache (expires_at)',
+    'CREATE TABLE cache_parts (key TEXT NOT NULL, part INTEGER NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (key, part))',
+  ],
+]
+const upsert =
+  'INSERT INTO cache (key, gateway, expires_at, size, head) VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET gateway = excluded.gateway, expires_at = excluded.expires_at, size = excluded.size, head = excluded.head'
+
+/** A cache in a SQL database; its tables are made at the first use. */
+export function createSqlCache(sql: Sql, now: () => number = Date.now): Cache {
+  let ready: Promise<void> | undefined
+  let unswept = 0
+  const open = async (): Promise<Sql> => {
+    ready ??= migrate(sql, 'cache', steps).catch((error: unknown) => {
+      ready = undefined // a locked file may be free the next time
+      throw error
+    })
+    await ready
+    return sql
+  }
+
+  return {
+    async get(key) {
+      const db = await open()
+      const [row] = await db.all(
+        'SELECT head, expires_at FROM cache WHERE key = ? AND expires_at > ?',
+        key,
+        now(),
+      )
+      if (!row) return undefined
+      const parts = await db.all('SELECT bytes FROM cache_parts WHERE key = ? ORDER BY part', key)
+      return toEntry(row, parts)
+    },
+    async put(key, gateway, { body, expiresAt, ...head }) {
+      const db = await open()
+      const parts = Array.from({ length: Math.ceil(body.byteLength / partBytes) }, (_, part): Statement => {
+        const bytes = body.subarray(part * partBytes, (part + 1) * partBytes)
+        return ['INSERT INTO cache_parts (key, part, bytes) VALUES (?, ?, ?)', key, part, bytes]
+      })
+      await db.batch([
+        [upsert, key, gateway, expiresAt, body.byteLength, JSON.stringify(head)],
+        ['DELETE FROM cache_parts WHERE key = ?', key],
+        ...parts,
+      ])
+      unswept += 1
+      if (unswept < sweepEntries) return
+      unswept = 0
+      await sweep(db, now())
+    },
+    async clear(gateway) {
+      await remove(await open(), 'SELECT key FROM cache WHERE gateway = ?', gateway)
+    },
+  }
+}
+
+function toEntry({ head, expires_at }: SqlRow, parts: readonly SqlRow[]): CacheEntry {
+  const pieces = parts.map(({ bytes }) => bytes as Uint8Array)
+  const body = new Uint8Array(pieces.reduce((size, piece) => size + piece.byteLength, 0))
+  let at = 0
+  for (const piece of pieces) {
+    body.set(piece, at)
+    at += piece.byteLength
+  }
+  return {
+    ...(JSON.parse(String(head)) as Omit<CacheEntry, 'body' | 'expiresAt'>),
+    body,
+    expiresAt: Number(expires_at),
+  }
+}
+
+/** What is no longer fresh goes, and, over `storeBytes`, what would go next. */
+async function sweep(db: Sql, now: number): Promise<void> {
+  await remove(db, 'SELECT key FROM cache WHERE expires_at <= ?', now)
+  const [row] = await db.all('SELECT sum(size) AS total FROM cache')
+  if (Number(row?.total ?? 0) <= storeBytes) return
+  const [middle] = await db.all('SELECT avg(expires_at) AS until FROM cache')
+  await remove(db, 'SELECT key FROM cache WHERE expires_at <= ?', Number(middle?.until ?? 0))
+}
+
+async function remove(db: Sql, keys: string, value: string | number): Promise<void> {
+  await db.batch([
+    [`DELETE FROM cache_parts WHERE key IN (${keys})`, value],
+    [`DELETE FROM cache WHERE key IN (${keys})`, value],
+  ])
+}

@@ -1,6 +1,7 @@
 import crossws from 'crossws/adapters/bun'
 import { type Config, createGateway } from '../src/index.ts'
 import { limits } from '../src/limits.ts'
+import { createConnect } from './connect.ts'
 import { hooksFor } from './crossws.ts'
 import { idleSeconds, isUpgrade, report, type ServeOptions, type Server, toUrl } from './server.ts'
 import { givenBy } from './sqlite.ts'
@@ -22,6 +23,8 @@ declare const Bun: {
   }): BunServer
 }
 
+/** Bun's own, which stands in for the package of that name; a bundler, finding none, leaves it alone. */
+const socketModule: string = 'ws'
 /** Seconds of silence before Bun ends a connection; its largest value, since a model may think for minutes. */
 const httpIdleSeconds = 255
 /** Uploads pass through, so this only bounds what a client may send at all. */
@@ -29,10 +32,15 @@ const requestBytesMax = 1 << 30
 
 /** Serve on Bun. */
 export async function serve(config: Config, { port, host, env, data }: ServeOptions): Promise<Server> {
+  const { WebSocket } = (await import(socketModule)) as typeof import('ws')
   const init = { timeout: false } // Bun's own option: no end after five minutes
   const gateway = createGateway(
     config,
-    { fetch: (request, signal) => fetch(request, { ...init, signal } as RequestInit), report },
+    {
+      fetch: (request, signal) => fetch(request, { ...init, signal } as RequestInit),
+      connect: createConnect(WebSocket),
+      report,
+    },
     await givenBy(env, data),
   )
   const sockets = crossws({ hooks: hooksFor(gateway, report), idleTimeout: idleSeconds * 2 })

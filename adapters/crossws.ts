@@ -133,6 +133,7 @@ function socketOf(peer: Peer, report: Report, start: Start): Socket {
 }
 
 function closePeer(peer: Peer, code: number, reason: string): void {
-  if (code === 1005) peer.close()
+  // Bun takes 1000 for the want of a code, and 1005 at its word; for the others it is the other way round.
+  if (code === 1005 && !('Bun' in globalThis)) peer.close()
   else peer.close(code, reason)
 }

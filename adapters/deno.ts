@@ -1,6 +1,8 @@
 import type { Hooks, Peer } from 'crossws'
 import crossws from 'crossws/adapters/deno'
-import { type Config, createGateway, type Gateway } from '../src/index.ts'
+import { WebSocket } from 'ws'
+import { type Config, createGateway, type Gateway, type Runtime } from '../src/index.ts'
+import { createConnect } from './connect.ts'
 import { hooksFor } from './crossws.ts'
 import { idleSeconds, isUpgrade, report, type ServeOptions, type Server, toUrl } from './server.ts'
 import { givenBy } from './sqlite.ts'
@@ -23,7 +25,7 @@ const stopMs = 1_000
 
 /** Serve on Deno. */
 export async function serve(config: Config, { port, host, env, data }: ServeOptions): Promise<Server> {
-  const gateway = createGateway(config, { fetch: outbound, report }, await givenBy(env, data))
+  const gateway = createGateway(config, { ...outbound, report }, await givenBy(env, data))
   const server = Deno.serve({ port, hostname: host, onListen: () => undefined }, createHandler(gateway))
   return {
     url: toUrl(host, server.addr.port),
@@ -34,10 +36,13 @@ export async function serve(config: Config, { port, host, env, data }: ServeOpti
   }
 }
 
-/** Deno decodes an answer only where it chose the codings itself. */
-export function outbound(request: Request, signal: AbortSignal): Promise<Response> {
-  request.headers.delete('accept-encoding')
-  return fetch(request, { signal })
+/** Deno's ways out. */
+export const outbound: Pick<Runtime, 'fetch' | 'connect'> = {
+  fetch(request, signal) {
+    request.headers.delete('accept-encoding') // Deno decodes an answer only where it chose the codings itself
+    return fetch(request, { signal })
+  },
+  connect: createConnect(WebSocket),
 }
 
 /** HTTP and sockets of a gateway as one Deno handler; for `Deno.serve`, and for Deno Deploy. */

@@ -2,9 +2,12 @@ import type { Server as HttpServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { serve as listen } from '@hono/node-server'
 import crossws from 'crossws/adapters/node'
+import { WebSocket } from 'ws'
 import { type Config, createGateway } from '../src/index.ts'
 import { limits } from '../src/limits.ts'
+import { createConnect } from './connect.ts'
 import { hooksFor } from './crossws.ts'
+import { releasing, toRequest } from './node-upgrade.ts'
 import { idleSeconds, report, type ServeOptions, type Server, toUrl } from './server.ts'
 import { givenBy } from './sqlite.ts'
 
@@ -12,11 +15,11 @@ import { givenBy } from './sqlite.ts'
 export async function serve(config: Config, { port, host, env, data }: ServeOptions): Promise<Server> {
   const gateway = createGateway(
     config,
-    { fetch: (request, signal) => fetch(request, { signal }), report },
+    { fetch: (request, signal) => fetch(request, { signal }), connect: createConnect(WebSocket), report },
     await givenBy(env, data),
   )
   const sockets = crossws({
-    hooks: hooksFor(gateway, report),
+    hooks: releasing(hooksFor(gateway, report)),
     idleTimeout: idleSeconds,
     serverOptions: { maxPayload: limits.messageBytes, perMessageDeflate: false },
   })
@@ -30,7 +33,7 @@ export async function serve(config: Config, { port, host, env, data }: ServeOpti
   server.on('upgrade', (request, socket, head) => {
     // crossws attaches no listener until its hook is done, and a reset before that would end the process.
     socket.on('error', () => socket.destroy())
-    sockets.handleUpgrade(request, socket, head).catch((error: unknown) => {
+    sockets.handleUpgrade(request, socket, head, toRequest(request, socket)).catch((error: unknown) => {
       report('upgrade', error)
       socket.destroy()
     })

@@ -2,17 +2,20 @@ import { type Context, Hono } from 'hono'
 import { type Config, type Env, isAuthenticated } from './config.ts'
 import { GatewayError, toGatewayError } from './errors.ts'
 import { newId } from './ids.ts'
+import { createDial } from './pipeline/dial.ts'
 import { createPipeline } from './pipeline/index.ts'
 import { createSend } from './pipeline/send.ts'
 import { createProviders } from './providers/providers.ts'
 import { answerCall, createAnswer, type Respond } from './routes/answer.ts'
 import type { Asking, Room } from './routes/context.ts'
 import { readNative } from './routes/native.ts'
+import { grantRelay } from './routes/realtime.ts'
 import { toFailure } from './routes/respond.ts'
 import { answerQuery, describeRun, homeOf, resumeRun, stopRun } from './routes/runs.ts'
-import { grantUpgrade, keepSession, type SessionStart, serveSocket, type Upgrade } from './routes/session.ts'
+import { grantUpgrade, keepSession, serveSocket } from './routes/session.ts'
 import { createTokens } from './routes/tokens.ts'
 import { readUniversal } from './routes/universal.ts'
+import type { RelayStart, SessionStart, Upgrade } from './routes/upgrade.ts'
 import type { RunQuery } from './runs/elsewhere.ts'
 import { Home, type HomeOptions } from './runs/home.ts'
 import type { Session } from './session/host.ts'
@@ -30,7 +33,7 @@ export interface Gateway {
   /** Decide on a WebSocket upgrade: a refusal to send as it is, or a grant. */
   upgrade(request: Request, home?: Home): Promise<Response | Upgrade>
   /** Serve a socket whose upgrade was granted. */
-  open(socket: Socket, start: SessionStart, home?: Home): Session
+  open(socket: Socket, start: SessionStart | RelayStart, home?: Home): Session
   /** Hold a session whose memory is gone, so that it can be taken up again. */
   restore(start: SessionStart, home: Home): void
   /** A home of its own, for a runtime that keeps each session in a place of its own. */
@@ -89,15 +92,19 @@ export function createGateway(config: Config, runtime: Runtime, given: Given = {
     async upgrade(request, home = here) {
       const requestId = newId()
       try {
-        const [, version, account, gateway, rest] = new URL(request.url).pathname.split('/')
-        if (version !== 'v1' || !account || !gateway || rest) throw new GatewayError('not_found')
-        return await grantUpgrade(request, requestId, find(account, gateway), home)
+        const [, version, account, gateway] = new URL(request.url).pathname.split('/')
+        if (version !== 'v1' || !account || !gateway) throw new GatewayError('not_found')
+        const asking = { request, requestId, room: find(account, gateway), home }
+        const target = targetOf(request.url)
+        return target.slug ? await grantRelay(asking, target) : await grantUpgrade(asking)
       } catch (error) {
         return refuse('upgrade', error, requestId)
       }
     },
     open: (socket, start, home = here) =>
-      serveSocket(socket, start, find(config.account_id, start.gateway), home),
+      'serve' in start
+        ? start.serve(socket)
+        : serveSocket(socket, start, find(config.account_id, start.gateway), home),
     restore: (start, home) => keepSession(start, find(config.account_id, start.gateway), home),
     createHome,
     homeOf,
@@ -184,7 +191,7 @@ function createRooms(
   { env, writer, counters, cache }: Stores,
 ): ReadonlyMap<string, Room> {
   const providers = createProviders(config.providers, env)
-  const send = createSend(providers, runtime)
+  const [send, dial] = [createSend(providers, runtime), createDial(providers, runtime)]
   const secretsOf = (slug: string) => providers.get(slug)?.secrets ?? []
   const tokens = createTokens(config.tokens)
   const rooms = config.gateways.map((settings): Room => {
@@ -203,8 +210,9 @@ function createRooms(
       add: writer.add,
       secretsOf,
     }
-    const run = createPipeline({ settings, send, cache, counters, recording, estimate: () => ({}), runtime })
-    return { settings, gate, providers, run, defaults }
+    const estimate = () => ({})
+    const parts = { settings, providers, send, dial, cache, counters, recording, estimate, runtime }
+    return { settings, gate, providers, ...createPipeline(parts), defaults }
   })
   return new Map(rooms.map((room) => [room.settings.id, room]))
 }

@@ -55,6 +55,26 @@ export interface Connected {
   readonly protocol: string
 }
 
+/** Wires whose frames tell of models and tokens: OpenAI's Realtime and Responses, and Gemini Live. */
+export type RealtimeDialect = 'openai' | 'gemini'
+
+/** The two ends of a relay. */
+export type Side = 'client' | 'provider'
+
+/** How a relay ended: who closed first, and with what. */
+export interface RelayEnd {
+  readonly by: Side | 'gateway'
+  readonly code: number
+  readonly reason: string
+}
+
+/** Watches a relay. No method throws. */
+export interface RelayWatch {
+  /** A frame is to be passed on. A text is the reason why it is not: then both sides are closed with 1008. */
+  passes(from: Side, frame: Frame): string | undefined
+  ended(end: RelayEnd): void
+}
+
 /** Who makes a call: a gateway token, or nobody on a gateway without authentication. */
 export interface Principal {
   /** The token's name in the configuration; `anonymous` without one. */

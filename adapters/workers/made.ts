@@ -11,6 +11,7 @@ import {
 } from '../../src/index.ts'
 import { refuseAll } from '../refuse.ts'
 import { report } from '../server.ts'
+import { connect } from './relay.ts'
 import { cacheOf, countersOf, logsOf, type StoreNamespace } from './store.ts'
 
 /** The Worker's bindings; text ones are the environment of the configuration. */
@@ -59,7 +60,7 @@ function make(bindings: Bindings): Made {
       keepBytes: config.limits.runBytes,
       gateway: createGateway(
         config,
-        { fetch: (request, signal) => fetch(request, { signal }), report, defer: waitUntil },
+        { fetch: (request, signal) => fetch(request, { signal }), connect, report, defer: waitUntil },
         {
           env,
           logs: logsOf(bindings.STORES),

@@ -7,6 +7,8 @@ const inPath = [
   /\/deployments\/([^/]+)\//,
   /\/model\/([^/]+)\/(?:converse|invoke)/,
 ]
+/** In the query: realtime endpoints, and Deepgram's. */
+const inQuery = ['model', 'deployment', 'model_id']
 /** A member of the outermost object comes before any that is nested, in the bodies of every dialect's SDK. */
 const inBody = /"model"\s*:\s*"((?:[^"\\]|\\.){1,256})"/
 
@@ -18,6 +20,10 @@ export function modelOf(step: Step, request: string | null, response: string | n
   const path = step.url.pathname.replaceAll('%40', '@').replaceAll('%2F', '/').replaceAll('%3A', ':')
   for (const pattern of inPath) {
     const found = pattern.exec(path)?.[1]
+    if (found) return found
+  }
+  for (const name of inQuery) {
+    const found = step.url.searchParams.get(name)
     if (found) return found
   }
   return inBody.exec(request ?? '')?.[1] ?? inBody.exec(response?.slice(0, 4_096) ?? '')?.[1] ?? ''

@@ -21,40 +21,67 @@ export interface BudgetOptions {
   readonly report: (where: string, error: unknown) => void
 }
 
+/** What one attempt is charged with. */
+export interface Tab {
+  /** Count what has been used up so far, at a time in ms since the epoch; default: when it began. Never rejects. */
+  settle(account: Account, at?: number): Promise<void>
+  /** The name of a limit that is reached by now, if one is. Never rejects. */
+  reached(): Promise<string | undefined>
+}
+
 /**
  * Tokens and money within their windows. A try is let through while a limit is not reached, and counts with its
  * estimate until its answer is over; so a limit is overrun by what the last try let through costs, and by what those
  * under way cost over their estimates, and by no more.
  */
 export function createBudget(options: BudgetOptions, next: Try): Try {
-  const { gateway, counters, report } = options
   return async (attempt) => {
-    const charges = chargesOf(options, attempt)
-    if (charges.length === 0) return next(attempt)
-    const { at } = await admit(
-      gateway,
-      charges.map(({ limit }) => limit),
-      counters,
-    )
-    const settle = (account: Account): void => {
-      const settlements = charges.map(({ limit: { name: _, limit: __, ...claim }, read }): Settlement => {
-        return { ...claim, at, amount: (read(account) ?? 0) - claim.amount }
-      })
-      counters
-        .settle(gateway, settlements)
-        .catch((error: unknown) => report('limits cannot be settled', error))
-    }
+    const tab = await openTab(options, attempt)
+    if (!tab) return next(attempt)
     try {
       const sent = await next(attempt)
-      return { ...sent, watch: settleAtEnd(sent.watch, settle) }
+      return { ...sent, watch: settleAtEnd(sent.watch, (account) => tab.settle(account)) }
     } catch (error) {
-      settle({})
+      void tab.settle({})
       throw error
     }
   }
 }
 
-function settleAtEnd(watch: Watch, settle: (account: Account) => void): Watch {
+/**
+ * Hold an attempt against its limits.
+ * @returns undefined where none bears on it
+ * @throws GatewayError too_many_requests, once one of them is reached
+ */
+export async function openTab(options: BudgetOptions, attempt: Attempt): Promise<Tab | undefined> {
+  const { gateway, counters, report } = options
+  const charges = chargesOf(options, attempt)
+  if (charges.length === 0) return undefined
+  const limits = charges.map(({ limit }) => limit)
+  const { at: began } = await admit(gateway, limits, counters)
+  const counted = limits.map(({ amount }) => amount)
+  const fail = (error: unknown): void => report('limits cannot be settled', error)
+  return {
+    async settle(account, at = began) {
+      const settlements = charges.map(
+        ({ limit: { name: _, limit: __, ...claim }, read }, index): Settlement => {
+          const amount = read(account) ?? 0
+          const more = amount - (counted[index] ?? 0)
+          counted[index] = amount
+          return { ...claim, at, amount: more }
+        },
+      )
+      await counters.settle(gateway, settlements).catch(fail)
+    },
+    async reached() {
+      const claims = limits.map(({ name: _, ...claim }) => ({ ...claim, amount: 0 }))
+      const taken = await counters.take(gateway, claims).catch(fail)
+      return taken?.refused === undefined ? undefined : limits[taken.refused]?.name
+    },
+  }
+}
+
+function settleAtEnd(watch: Watch, settle: (account: Account) => Promise<void>): Watch {
   let isSettled = false
   return {
     read: (bytes) => watch.read(bytes),
@@ -63,7 +90,7 @@ function settleAtEnd(watch: Watch, settle: (account: Account) => void): Watch {
       watch.end(ending)
       if (isSettled) return
       isSettled = true
-      settle(watch.account())
+      void settle(watch.account())
     },
   }
 }

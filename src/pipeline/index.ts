@@ -1,18 +1,23 @@
 import type { GatewaySettings } from '../config.ts'
+import type { Providers } from '../providers/providers.ts'
 import type { Cache } from '../store/cache.ts'
 import type { Counters } from '../store/counters.ts'
 import type { Account, Handler, Runtime, Stage, Step } from '../types.ts'
 import { createBudget } from './budget.ts'
 import { createCacheStage } from './cache.ts'
+import type { DialProvider } from './dial.ts'
 import { createLimit } from './limit.ts'
 import { createRecord, type Recording, recordHit } from './record.ts'
+import { createRelayHandler, type RelayHandler } from './relayed.ts'
 import { createRoute } from './route.ts'
 import type { Send } from './send.ts'
 
 /** What the pipeline of one gateway is made of. */
 export interface PipelineOptions {
   readonly settings: GatewaySettings
+  readonly providers: Providers
   readonly send: Send
+  readonly dial: DialProvider
   readonly cache: Cache
   readonly counters: Counters
   readonly recording: Recording | undefined
@@ -21,12 +26,20 @@ export interface PipelineOptions {
   readonly runtime: Runtime
 }
 
+/** What a call may come to. */
+export interface Pipeline {
+  /** An answer. */
+  readonly run: Handler
+  /** A session with a provider of its own. */
+  readonly relay: RelayHandler
+}
+
 /**
  * From a call to its result, over whichever way in it came. What is kept is answered before limits are looked at, as
  * it costs nothing; each try is held against what it may use up, and recorded.
  */
-export function createPipeline(options: PipelineOptions): Handler {
-  const { settings, send, cache, counters, recording, estimate, runtime } = options
+export function createPipeline(options: PipelineOptions): Pipeline {
+  const { settings, providers, send, dial, cache, counters, recording, estimate, runtime } = options
   const stages: readonly Stage[] = [
     createCacheStage({
       cache,
@@ -45,5 +58,8 @@ export function createPipeline(options: PipelineOptions): Handler {
     report: runtime.report,
   }
   const route = createRoute(createBudget(budget, createRecord(send, recording)))
-  return stages.reduceRight<Handler>((next, stage) => (call) => stage(call, next), route)
+  return {
+    run: stages.reduceRight<Handler>((next, stage) => (call) => stage(call, next), route),
+    relay: createRelayHandler({ providers, dial, budget, recording }),
+  }
 }

@@ -173,6 +173,8 @@ class AttemptRecord implements Watch {
       response_content_type: this.#contentType,
       request_size: sizeOf(step),
       response_size: this.#size,
+      request_frames: null,
+      response_frames: null,
       ...toTokens(this.#meter.usage()),
       cost: this.#isHit ? 0 : null,
       metadata: metadata ? redact(JSON.stringify(metadata)) : null,

@@ -28,6 +28,8 @@ export interface Provider {
   authorize(request: Outgoing, fetch: Runtime['fetch'], signal: AbortSignal): Promise<Authorized>
   /** Its own sockets. */
   readonly realtime: Realtime
+  /** The slug of another, whose socket is dialled when this one's cannot be had. */
+  readonly fallback: string | undefined
 }
 
 /** All providers, built-in and configured. */
@@ -48,6 +50,11 @@ export function createProviders(settings: Readonly<Record<string, ProviderSettin
   const configured = new Map(Object.entries(settings))
   const slugs = [...new Set([...Object.keys(table), ...configured.keys()])]
   const providers = new Map(slugs.map((slug) => [slug, toProvider(slug, configured.get(slug) ?? {}, env)]))
+  for (const { slug, fallback, realtime } of providers.values()) {
+    const other = fallback === undefined ? undefined : providers.get(fallback)
+    if (fallback !== undefined && other?.realtime.dialect !== realtime.dialect)
+      throw new TypeError(`providers.${slug}: realtime_fallback is no provider of the same dialect`)
+  }
   const headers = [...providers.values()].flatMap((provider) => provider.credentialHeaders)
   return {
     get(slug) {
@@ -111,7 +118,15 @@ function createProvider(slug: string, row: ProviderRow, own: ProviderSettings, e
       return isOverridden ? resolve(url.pathname, url.search) : url
     },
     authorize: authorizeAll,
-    realtime: createRealtime({ row, own, settled, credentialHeaders: slots, authorize: authorizeAll, prepare }),
+    fallback: own.realtime_fallback,
+    realtime: createRealtime({
+      row,
+      own,
+      settled,
+      credentialHeaders: slots,
+      authorize: authorizeAll,
+      prepare,
+    }),
   }
 }
 

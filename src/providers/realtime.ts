@@ -1,13 +1,15 @@
 import type { ProviderSettings } from '../config.ts'
-import type { Runtime } from '../types.ts'
+import type { RealtimeDialect, Runtime } from '../types.ts'
 import type { Authorize, Outgoing } from './outgoing.ts'
 import { createResolve } from './paths.ts'
-import type { Auth, PathRule, ProviderRow, RealtimeDialect } from './table.ts'
+import type { Auth, PathRule, ProviderRow } from './table.ts'
 
 /** How a provider's own sockets are reached. */
 export interface Realtime {
   /** What its frames are, as far as they are understood. */
   readonly dialect: RealtimeDialect | undefined
+  /** Parameters that hold credentials the provider made. */
+  readonly passes: readonly string[]
   /** Subprotocols behind which its key stands as a subprotocol of its own; lower case. */
   readonly keyNames: readonly string[]
   /**
@@ -50,6 +52,7 @@ export function createRealtime(parts: RealtimeParts): Realtime {
   const resolve = createAddress(parts)
   return {
     dialect,
+    passes,
     keyNames,
     takeKey(headers, search, key) {
       let rest = search
@@ -122,7 +125,7 @@ function inQuery(
 }
 
 /** One parameter of a query, and the rest of it as it was written. */
-function takeParam(search: string, name: string): { value: string | undefined; rest: string } {
+export function takeParam(search: string, name: string): { value: string | undefined; rest: string } {
   const value = new URLSearchParams(search).get(name) ?? undefined
   if (value === undefined) return { value, rest: search }
   const kept = search

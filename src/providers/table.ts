@@ -1,3 +1,5 @@
+import type { RealtimeDialect } from '../types.ts'
+
 /** A key in a header. */
 export interface HeaderAuth {
   readonly kind: 'header'
@@ -27,9 +29,6 @@ export interface PathRule {
   /** Where this spelling lives elsewhere than the row. */
   readonly base_url?: string
 }
-
-/** Frames whose models and tokens are understood: OpenAI's Realtime and Responses, and Gemini Live. */
-export type RealtimeDialect = 'openai' | 'gemini'
 
 /** What there is to know of a provider's own sockets, where it is not as with its requests. */
 export interface RealtimeRow {
@@ -88,9 +87,7 @@ const gemini: ProviderRow = {
   auth: key('x-goog-api-key'),
   env: 'GEMINI_API_KEY',
   realtime: {
-    paths: [
-      { from: '', to: 'ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent' },
-    ],
+    paths: [{ from: '', to: 'ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent' }],
     query: 'key',
     passes: ['access_token'],
     dialect: 'gemini',

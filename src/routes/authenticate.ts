@@ -59,26 +59,40 @@ const ownProtocol = 'trunkline.v1'
 export interface Offer {
   /** The gateway token among them. */
   readonly token?: string
+  /** A provider's key among them; with its scheme, where the subprotocol before it names one. */
+  readonly key?: string
   /** The one to select. */
   readonly selected?: string
+  /** Those that neither are nor announce a secret. */
+  readonly open: readonly string[]
   readonly offered: boolean
 }
 
 /**
  * Read `Sec-WebSocket-Protocol`. Selected is our own wire, or the first name without a secret; else, since browsers fail
- * without a selection, the token's own (PROTOCOL.md, "Subprotocol echo").
+ * without a selection, the token's own (PROTOCOL.md, "Subprotocol echo"). Behind one of `keyNames` stands a key that is
+ * a name of its own.
  */
-export function readOffer(header: string | null): Offer {
+export function readOffer(header: string | null, keyNames: readonly string[] = []): Offer {
   const names = (header ?? '')
     .split(',')
     .map((name) => name.trim())
     .filter(Boolean)
   const credential = names.find((name) => name.startsWith(`${gatewayHeader}.`))
-  const open = names.filter((name) => !secretProtocol.test(name))
-  const selected = open.includes(ownProtocol) ? ownProtocol : (open[0] ?? credential)
+  const keyed = names.find((name) => name !== credential && secretProtocol.test(name))
+  const scheme = names.find((name) => keyNames.includes(name.toLowerCase()))
+  const next = scheme === undefined ? undefined : names[names.indexOf(scheme) + 1]
+  const bareKey = next !== undefined && secretProtocol.test(next) ? undefined : next
+  const key = keyed?.slice(keyed.indexOf('.') + 1) ?? (bareKey && `${capital(scheme!)} ${bareKey}`)
+  const free = names.filter((name) => !secretProtocol.test(name) && name !== bareKey)
+  const selected = free.includes(ownProtocol) ? ownProtocol : (free[0] ?? credential)
   return {
     offered: names.length > 0,
+    open: free.filter((name) => name !== scheme),
     ...(credential && { token: credential.slice(gatewayHeader.length + 1) }),
+    ...(key && { key }),
     ...(selected && { selected }),
   }
 }
+
+const capital = (word: string): string => word.charAt(0).toUpperCase() + word.slice(1).toLowerCase()

@@ -1,4 +1,5 @@
 import type { GatewaySettings } from '../config.ts'
+import type { RelayHandler } from '../pipeline/relayed.ts'
 import type { Providers } from '../providers/providers.ts'
 import type { Home } from '../runs/home.ts'
 import type { Handler, Options } from '../types.ts'
@@ -10,6 +11,7 @@ export interface Room {
   readonly gate: Gate
   readonly providers: Providers
   readonly run: Handler
+  readonly relay: RelayHandler
   /** The gateway's own defaults of a step's settings. */
   readonly defaults: Options
 }

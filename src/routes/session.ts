@@ -4,65 +4,28 @@ import { newId } from '../ids.ts'
 import type { Home } from '../runs/home.ts'
 import { isSame, type Owner } from '../runs/terms.ts'
 import type { Defaults, Host, Session, SessionInit } from '../session/host.ts'
-import type { Wire } from '../session/messages.ts'
 import { holdSession, openSession } from '../session/server.ts'
 import type { Options, Socket } from '../types.ts'
-import { readOffer, takeToken, toPrincipal } from './authenticate.ts'
-import type { Room } from './context.ts'
-import { isAllowed } from './cors.ts'
+import { takeToken, toPrincipal } from './authenticate.ts'
+import type { Asking, Room } from './context.ts'
 import { responseHeaders, toReply } from './respond.ts'
 import { toUniversalCall } from './universal.ts'
-
-/** What a session is begun from, and begun again from after a hibernation. Plain JSON, free of secrets. */
-export interface SessionStart {
-  readonly gateway: string
-  /** SHA-256 of the gateway token in hex, or null. */
-  readonly credential: string | null
-  /** `cf-aig-*` headers of the connection, credentials excepted. */
-  readonly defaults: Defaults
-  /** The session's, which may be there already. */
-  readonly id: string
-  readonly wire: Wire
-  /** The socket was open all along, and only the memory around it is new. */
-  readonly isAwake?: boolean
-}
-
-/** An upgrade that was granted. */
-export interface Upgrade {
-  /** Subprotocol to select. */
-  readonly protocol?: string
-  /** Headers for the 101. */
-  readonly headers: Readonly<Record<string, string>>
-  readonly session: SessionStart
-}
+import { assertSelectable, readUpgrade, type SessionStart, type Upgrade } from './upgrade.ts'
 
 /** Decide on an upgrade. @throws GatewayError, to be answered before upgrading */
-export async function grantUpgrade(
-  request: Request,
-  requestId: string,
-  room: Room,
-  home: Home,
-): Promise<Upgrade> {
+export async function grantUpgrade({ request, requestId, room, home }: Asking): Promise<Upgrade> {
   if (home.isDraining) throw new GatewayError('draining')
-  const headers = new Headers(request.headers)
-  const origin = headers.get('origin')
-  if (origin !== null && !isAllowed(origin, room))
-    throw new GatewayError('forbidden', 'Origin not in cors_origins')
-  const offer = readOffer(headers.get('sec-websocket-protocol'))
-  if (offer.token !== undefined && !headers.has('cf-aig-authorization'))
-    headers.set('cf-aig-authorization', offer.token)
+  const { headers, offer } = readUpgrade(request, room)
   const token = await takeToken(headers, room.gate)
   toPrincipal(token, room.gate)
-  if (offer.offered && offer.selected === undefined) {
-    throw new GatewayError('bad_request', 'None of the offered subprotocols can be selected')
-  }
+  assertSelectable(offer)
   const { eventId: _, ...options } = readHeaders(headers)
   const owner = { gateway: room.settings.id, credential: token?.digest ?? null }
   const wire = offer.selected === 'trunkline.v1' ? 'trunkline.v1' : 'base'
   return {
     ...(offer.selected !== undefined && { protocol: offer.selected }),
     headers: { [responseHeaders.requestId]: requestId },
-    session: {
+    start: {
       ...owner,
       defaults: settingsOf(headers, options),
       id: (wire === 'trunkline.v1' && findSession(request, owner, home)) || home.newSessionId(),

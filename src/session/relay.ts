@@ -1,22 +1,5 @@
 import { limits } from '../limits.ts'
-import type { Frame, Listener, Socket } from '../types.ts'
-
-/** The two ends of a relay. */
-export type Side = 'client' | 'provider'
-
-/** How a relay ended: who closed first, and with what. */
-export interface RelayEnd {
-  readonly by: Side | 'gateway'
-  readonly code: number
-  readonly reason: string
-}
-
-/** Watches a relay. No method throws. */
-export interface RelayWatch {
-  /** A frame is to be passed on. A text is the reason why it is not: then both sides are closed with 1008. */
-  passes(from: Side, frame: Frame): string | undefined
-  ended(end: RelayEnd): void
-}
+import type { Frame, Listener, RelayEnd, RelayWatch, Side, Socket } from '../types.ts'
 
 /** What a frame takes in memory beside its own bytes. */
 const frameBytes = 64

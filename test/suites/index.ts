@@ -11,6 +11,7 @@ import { httpSuite } from './http.ts'
 import { limitsSuite } from './limits.ts'
 import { lineSuite } from './line.ts'
 import { propertySuite } from './property.ts'
+import { realtimeSuite } from './realtime.ts'
 import { runsSuite } from './runs.ts'
 import { socketSuite } from './socket.ts'
 import { universalSuite } from './universal.ts'
@@ -27,6 +28,7 @@ export function gatewaySuites(target: Target | undefined, runtime: RuntimeName):
     describe('cancel', () => cancelSuite(target))
     describe('cache', () => cacheSuite(target))
     describe('limits', () => limitsSuite(target))
+    describe('realtime', () => realtimeSuite(target))
     describe('runs', () => runsSuite(target))
     describe('fairness', () => fairnessSuite(target))
     describe('whatever happens', () => propertySuite(target))

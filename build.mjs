@@ -12,7 +12,13 @@ const clientGzipBytesMax = 8_000
 rmSync('dist', { recursive: true, force: true })
 
 // Dependencies are bundled in: what a user runs is what was tested.
-const common = { bundle: true, format: 'esm', target: 'es2023', logLevel: 'warning' }
+const common = {
+  bundle: true,
+  format: 'esm',
+  target: 'es2023',
+  logLevel: 'warning',
+  external: ['bun:sqlite'],
+}
 const requireShim =
   "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);"
 await build({

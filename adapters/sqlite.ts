@@ -1,15 +1,12 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import {
-  createSqlCache,
-  createSqlCounters,
-  createSqlLogs,
-  type Env,
-  type Given,
-  type Sql,
-  type SqlRow,
-  type SqlValue,
-} from '../src/index.ts'
+import type { Env, Given } from '../src/index.ts'
+import type { Sql, SqlRow, SqlValue } from '../src/store/sql.ts'
+import { createSqlCache } from '../src/store/sql-cache.ts'
+import { createSqlConfig } from '../src/store/sql-config.ts'
+import { createSqlCounters } from '../src/store/sql-counters.ts'
+import { createSqlLogs } from '../src/store/sql-logs.ts'
+import { prices } from './prices.ts'
 import { report } from './server.ts'
 
 /** What `node:sqlite` and `bun:sqlite` have in common, as far as it is used here. */
@@ -31,15 +28,16 @@ const busyMs = 50
 /** Statements kept ready; past it they are made anew each time. */
 const preparedMax = 200
 
-/** The embedded stores of a folder, a file each, with the environment. */
+/** The embedded stores of a folder, a file each, with the environment and the list of prices. */
 export async function givenBy(env: Env | undefined, data: string | undefined): Promise<Given> {
-  const own = env && { env }
-  if (data === undefined) return { ...own }
+  const own = { prices, ...(env && { env }) }
+  if (data === undefined) return own
   return {
     ...own,
     logs: createSqlLogs(await openSqlite(data, 'logs')),
     counters: createSqlCounters(await openSqlite(data, 'counters'), { report }),
     cache: createSqlCache(await openSqlite(data, 'cache')),
+    settings: createSqlConfig(await openSqlite(data, 'config')),
   }
 }
 

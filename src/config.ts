@@ -2,9 +2,17 @@ import * as z from 'zod'
 import { type SessionLimits, sessionDefaults } from './limits.ts'
 import type { Backoff, RateSettings, SpendRule } from './types.ts'
 
+/** What a token may do: use gateways, read of them, and change them. */
+export const scopes = ['run', 'read', 'edit'] as const
+/** One of them. */
+export type Scope = (typeof scopes)[number]
+
 /** A secret in clear, or `env:NAME` for a variable of the environment. */
 const secret = z.string().min(1)
-const slug = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/i, 'letters, digits, - and _, 64 at most')
+/** The name of a gateway, an account or a provider. */
+export const slug: z.ZodString = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9_-]{0,63}$/i, 'letters, digits, - and _, 64 at most')
 const httpUrl = z.url({ protocol: /^https?$/ })
 const socketUrl = z.url({ protocol: /^wss?$/ })
 
@@ -46,7 +54,7 @@ export interface TokenSettings extends RateSettings {
   /** Gateways the token opens; absent: all. */
   gateways?: string[] | undefined
   /** Default: `run`. */
-  permissions: ('run' | 'read' | 'edit')[]
+  permissions: Scope[]
 }
 
 /** A row of the provider table changed, or a new row. */
@@ -67,6 +75,41 @@ export interface ProviderSettings {
   realtime_fallback?: string | undefined
   /** Fills `{account_id}` in the base URL of `workers-ai`. */
   account_id?: string | undefined
+  /** What its models cost, before the price list; the rule that names most of a model's letters counts. */
+  prices?: PriceSettings[] | undefined
+}
+
+/** US dollars for each kind of token; a kind that is not named costs what the whole does that it is part of. */
+export interface PriceRates {
+  input?: number | undefined
+  output?: number | undefined
+  cache_read?: number | undefined
+  cache_write?: number | undefined
+  cache_write_1h?: number | undefined
+  reasoning?: number | undefined
+  audio_input?: number | undefined
+  audio_output?: number | undefined
+  audio_cache_read?: number | undefined
+  image_input?: number | undefined
+  image_output?: number | undefined
+  image_cache_read?: number | undefined
+}
+
+/** What some models of a provider cost. */
+export interface PriceSettings {
+  /** Their names, in which `*` stands for any text. */
+  model: string | string[]
+  /** Dollars for a million tokens. */
+  per_million?: PriceRates | undefined
+  /** Dollars for one token, instead. */
+  per_token?: PriceRates | undefined
+  per_request?: number | undefined
+  per_search?: number | undefined
+  per_audio_hour?: number | undefined
+  /** For requests with a larger input, for all of their tokens; in rising order. */
+  above?:
+    | { input_tokens: number; per_million?: PriceRates | undefined; per_token?: PriceRates | undefined }[]
+    | undefined
 }
 
 /** The configuration as its schema leaves it, secrets resolved. */
@@ -77,6 +120,8 @@ export interface Config {
   account_id: string
   /** Default: one, `default`. */
   gateways: GatewaySettings[]
+  /** False where they are the default, so that what is made while running may take its place. */
+  declaresGateways: boolean
   tokens: TokenSettings[]
   providers: Record<string, ProviderSettings>
   /** Limits of sessions and runs. */
@@ -110,7 +155,8 @@ const spendRule = z.strictObject({
   metadata: z.record(z.string(), dimension).optional(),
 })
 
-const gatewaySettings = z.strictObject({
+/** The one vocabulary of a gateway's settings, for the configuration and for the management API. */
+export const gatewaySettings: z.ZodType<GatewaySettings> = z.strictObject({
   id: slug,
   ...rateSettings,
   spend_limits: z.strictObject({ enabled: z.boolean(), rules: z.array(spendRule).max(20) }).nullish(),
@@ -132,8 +178,38 @@ const tokenSettings = z.strictObject({
   name: z.string().min(1),
   token: secret,
   gateways: z.array(z.string()).optional(),
-  permissions: z.array(z.enum(['run', 'read', 'edit'])).default(['run']),
+  permissions: z.array(z.enum(scopes)).default(['run']),
 })
+
+const dollars = z.number().min(0).optional()
+const rates = z.strictObject({
+  input: dollars,
+  output: dollars,
+  cache_read: dollars,
+  cache_write: dollars,
+  cache_write_1h: dollars,
+  reasoning: dollars,
+  audio_input: dollars,
+  audio_output: dollars,
+  audio_cache_read: dollars,
+  image_input: dollars,
+  image_output: dollars,
+  image_cache_read: dollars,
+})
+const tokenPrices = { per_million: rates.optional(), per_token: rates.optional() }
+const name = z.string().min(1)
+
+const priceSettings = z
+  .strictObject({
+    model: z.union([name, z.array(name).min(1)]),
+    ...tokenPrices,
+    per_request: dollars,
+    per_search: dollars,
+    per_audio_hour: dollars,
+    above: z.array(z.strictObject({ input_tokens: z.int().min(1), ...tokenPrices })).optional(),
+  })
+  .refine(({ per_million, per_token }) => !(per_million && per_token), 'per_million or per_token, not both')
+  .refine(({ model: _, ...price }) => Object.keys(price).length > 0, 'it names no price')
 
 const providerSettings = z.strictObject({
   base_url: httpUrl.optional(),
@@ -147,6 +223,7 @@ const providerSettings = z.strictObject({
   account_id: z.string().optional(),
   realtime_url: socketUrl.optional(),
   realtime_fallback: slug.optional(),
+  prices: z.array(priceSettings).optional(),
 })
 
 const count = (name: keyof SessionLimits, min = 1) => z.int().min(min).default(sessionDefaults[name])
@@ -166,10 +243,7 @@ const sessionLimits = z.strictObject({
 const configSchema = z.strictObject({
   $schema: z.string().optional(),
   account_id: slug.default('default'),
-  gateways: z
-    .array(gatewaySettings)
-    .min(1)
-    .default([{ id: 'default', cors_origins: [] }]),
+  gateways: z.array(gatewaySettings).min(1).optional(),
   tokens: z.array(tokenSettings).default([]),
   providers: z.record(slug, providerSettings).default({}),
   limits: sessionLimits.default(sessionDefaults),
@@ -185,22 +259,25 @@ export class ConfigError extends Error {
 
 /**
  * Check a configuration and resolve its `env:NAME` references.
- * `TRUNKLINE_TOKEN` in the environment stands for a token of that value when no token is configured.
+ * `TRUNKLINE_TOKEN` in the environment stands for a token of that value when no token is configured; it may do all, so
+ * that whoever starts a gateway can set it up.
  * @throws ConfigError
  */
 export function parseConfig(input: unknown = {}, env: Env = {}): Config {
   const parsed = configSchema.safeParse(input)
   if (!parsed.success) throw new ConfigError(z.prettifyError(parsed.error))
-  const { tokens, providers, ...rest } = parsed.data
+  const { tokens, providers, gateways, ...rest } = parsed.data
   const own = tokens.map((token, index) => ({
     ...token,
     token: resolve(token.token, env, `tokens[${index}].token`),
   }))
   if (own.length === 0 && env.TRUNKLINE_TOKEN) {
-    own.push({ name: 'TRUNKLINE_TOKEN', token: env.TRUNKLINE_TOKEN, permissions: ['run'] })
+    own.push({ name: 'TRUNKLINE_TOKEN', token: env.TRUNKLINE_TOKEN, permissions: [...scopes] })
   }
   const config: Config = {
     ...rest,
+    gateways: gateways ?? [{ id: 'default', cors_origins: [] }],
+    declaresGateways: gateways !== undefined,
     tokens: own,
     providers: mapValues(providers, (row, name) => withKey(row, name, env)),
   }
@@ -210,12 +287,12 @@ export function parseConfig(input: unknown = {}, env: Env = {}): Config {
 
 /** True when some gateway answers callers without a token. */
 export function isOpen(config: Config): boolean {
-  return config.gateways.some((gateway) => !isAuthenticated(config, gateway))
+  return config.gateways.some((gateway) => !isAuthenticated(gateway, config.tokens.length))
 }
 
-/** Whether a gateway refuses callers without a token. */
-export function isAuthenticated(config: Config, gateway: GatewaySettings): boolean {
-  return gateway.authentication ?? config.tokens.length > 0
+/** Whether a gateway refuses callers without a token, where there are so many tokens. */
+export function isAuthenticated(gateway: GatewaySettings, tokens: number): boolean {
+  return gateway.authentication ?? tokens > 0
 }
 
 function withKey(row: ProviderSettings, name: string, env: Env): ProviderSettings {

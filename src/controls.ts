@@ -24,6 +24,26 @@ const metadata = z
     ),
   )
 
+const price = z.number().min(0)
+/** US dollars: for each token, or for the request as a whole. */
+const customCost = z
+  .union([z.record(z.string(), z.unknown()), z.string().transform(parseJson)])
+  .pipe(
+    z.object(
+      {
+        per_token_in: price.optional(),
+        per_token_out: price.optional(),
+        per_cache_read_token: price.optional(),
+        per_cache_write_token: price.optional(),
+        total_cost: price.optional(),
+      },
+      'a JSON object of prices',
+    ),
+  )
+  .transform((prices) =>
+    Object.fromEntries(Object.entries(prices).filter(([, value]) => value !== undefined)),
+  )
+
 /** The one table of settings: field ↔ header ↔ schema. Past this file nobody names a `cf-aig-*` setting. */
 const controls = {
   requestTimeout: ['cf-aig-request-timeout', count(1, 3_600_000)],
@@ -38,6 +58,7 @@ const controls = {
   cacheKey: ['cf-aig-cache-key', z.string().min(1).max(512)],
   cacheReplay: ['cf-aig-cache-replay', z.enum(['instant', 'spaced'])],
   metadata: ['cf-aig-metadata', metadata],
+  customCost: ['cf-aig-custom-cost', customCost],
   eventId: ['cf-aig-event-id', z.string().regex(/^[\x21-\x7e]{1,256}$/, '1 to 256 visible ASCII characters')],
 } as const satisfies Record<keyof Options, readonly [header: string, schema: z.ZodType]>
 

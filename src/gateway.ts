@@ -1,11 +1,9 @@
 import { type Context, Hono } from 'hono'
-import { type Config, type Env, isAuthenticated } from './config.ts'
+import type { Config, Env } from './config.ts'
 import { GatewayError, toGatewayError } from './errors.ts'
 import { newId } from './ids.ts'
-import { createDial } from './pipeline/dial.ts'
-import { createPipeline } from './pipeline/index.ts'
-import { createSend } from './pipeline/send.ts'
-import { createProviders } from './providers/providers.ts'
+import type { PriceList } from './observe/prices.ts'
+import { createRooms, toRetention } from './rooms.ts'
 import { answerCall, createAnswer, type Respond } from './routes/answer.ts'
 import type { Asking, Room } from './routes/context.ts'
 import { readNative } from './routes/native.ts'
@@ -13,7 +11,7 @@ import { grantRelay } from './routes/realtime.ts'
 import { toFailure } from './routes/respond.ts'
 import { answerQuery, describeRun, homeOf, resumeRun, stopRun } from './routes/runs.ts'
 import { grantUpgrade, keepSession, serveSocket } from './routes/session.ts'
-import { createTokens } from './routes/tokens.ts'
+import { type Meeting, meetingOf } from './routes/sharing.ts'
 import { readUniversal } from './routes/universal.ts'
 import type { RelayStart, SessionStart, Upgrade } from './routes/upgrade.ts'
 import type { RunQuery } from './runs/elsewhere.ts'
@@ -21,9 +19,10 @@ import { Home, type HomeOptions } from './runs/home.ts'
 import type { Session } from './session/host.ts'
 import { LiveSession } from './session/server.ts'
 import { type Cache, createMemoryCache } from './store/cache.ts'
+import type { ConfigStore } from './store/config.ts'
 import { type Counters, createMemoryCounters } from './store/counters.ts'
 import type { Logs } from './store/logs.ts'
-import { createLogWriter, type LogWriter, type Retention } from './store/writer.ts'
+import { createLogWriter } from './store/writer.ts'
 import type { Runtime, Socket } from './types.ts'
 
 /** The product. Neither `fetch` nor `upgrade` rejects. `home` is where sessions and runs live; default: here. */
@@ -43,6 +42,11 @@ export interface Gateway {
    * for one that needs none.
    */
   homeOf(request: Request): string | undefined
+  /**
+   * Where each session has a home of its own: the one where a request without an upgrade meets those that ask the
+   * same, with the request to make there; undefined for one that meets none. Rejects for a body that breaks off.
+   */
+  meetingOf(request: Request): Promise<Meeting | undefined>
   /** What the home of one session asks of another. */
   askRun(query: RunQuery, home: Home): Promise<Response>
   /** Take nothing new, let what is under way finish for `limits.drainSeconds`, and end what is left as incomplete. */
@@ -59,33 +63,34 @@ export interface Given {
   readonly counters?: Counters
   /** Where answers are kept; default: the process's memory alone. */
   readonly cache?: Cache
+  /** Where what changes while running is kept; absent: only the configuration counts. */
+  readonly settings?: ConfigStore
   /** Whether one request may wait for another where there is no home of a session; default true. */
   readonly shares?: boolean
+  /** What models cost; absent: only what the configuration and providers tell. */
+  readonly prices?: PriceList
 }
 
 /** Make a gateway. Nothing is asked of the network or the disk. */
 export function createGateway(config: Config, runtime: Runtime, given: Given = {}): Gateway {
   const { logs, counters = createMemoryCounters(), shares = true } = given
   const { report, defer } = runtime
-  const writer = logs && createLogWriter({ logs, retentionOf: retentionOf(config), report, defer })
+  const retentionOf = (id: string) => toRetention(rooms.all().get(id)?.settings)
+  const writer = logs && createLogWriter({ logs, retentionOf, report, defer })
   const cache = createMemoryCache(given.cache)
-  const rooms = createRooms(config, runtime, { env: given.env ?? {}, writer, counters, cache })
+  const rooms = createRooms({ ...given, config, runtime, writer, counters, cache })
   const createHome = (options: Omit<HomeOptions, 'limits'> = {}) =>
     new Home({ ...options, limits: config.limits })
   const here = createHome({ shares })
 
-  const find = (account: string, gateway: string): Room => {
-    const room = account === config.account_id ? rooms.get(gateway) : undefined
-    if (!room) throw new GatewayError('unknown_gateway')
-    return room
-  }
+  const finder = (start: SessionStart) => () => rooms.find(config.account_id, start.gateway)
 
   const refuse = (where: string, error: unknown, requestId: string): Response => {
     if (!(error instanceof GatewayError)) runtime.report(where, error)
     return toFailure(toGatewayError(error), requestId)
   }
   const health = () => ({ status: 'ok', ...(writer && { logs: writer.health() }) })
-  const app = createApp(find, runtime, refuse, health)
+  const app = createApp(rooms.find, runtime, refuse, health)
 
   return {
     fetch: async (request, home = here) => app.fetch(request, { home }),
@@ -94,7 +99,7 @@ export function createGateway(config: Config, runtime: Runtime, given: Given = {
       try {
         const [, version, account, gateway] = new URL(request.url).pathname.split('/')
         if (version !== 'v1' || !account || !gateway) throw new GatewayError('not_found')
-        const asking = { request, requestId, room: find(account, gateway), home }
+        const asking = { request, requestId, room: await rooms.find(account, gateway), home }
         const target = targetOf(request.url)
         return target.slug ? await grantRelay(asking, target) : await grantUpgrade(asking)
       } catch (error) {
@@ -102,12 +107,14 @@ export function createGateway(config: Config, runtime: Runtime, given: Given = {
       }
     },
     open: (socket, start, home = here) =>
-      'serve' in start
-        ? start.serve(socket)
-        : serveSocket(socket, start, find(config.account_id, start.gateway), home),
-    restore: (start, home) => keepSession(start, find(config.account_id, start.gateway), home),
+      'serve' in start ? start.serve(socket) : serveSocket(socket, start, finder(start), home),
+    restore: (start, home) => keepSession(start, finder(start), home),
     createHome,
     homeOf,
+    async meetingOf(request) {
+      const [, version, account, gateway = ''] = new URL(request.url).pathname.split('/')
+      return version === 'v1' && account ? meetingOf(request, await rooms.find(account, gateway)) : undefined
+    },
     askRun: answerQuery,
     async drain(home = here) {
       const sessions = [...home.sessions.values()].filter((held) => held instanceof LiveSession)
@@ -119,23 +126,7 @@ export function createGateway(config: Config, runtime: Runtime, given: Given = {
   }
 }
 
-const logRows = 1_000_000
-const dayMs = 86_400_000
-
-/** How long each gateway wants its logs kept. */
-function retentionOf({ gateways }: Config): (id: string) => Retention {
-  return (id) => {
-    const { log_management, log_management_strategy, log_retention_days } =
-      gateways.find((one) => one.id === id) ?? {}
-    return {
-      rows: log_management ?? logRows,
-      strategy: log_management_strategy ?? 'DELETE_OLDEST',
-      ...(log_retention_days && { ageMs: log_retention_days * dayMs }),
-    }
-  }
-}
-
-type Find = (account: string, gateway: string) => Room
+type Find = (account: string, gateway: string) => Promise<Room>
 type Refuse = (where: string, error: unknown, requestId: string) => Response
 
 /** The routes. What is found in the path and before an answer begins is refused without CORS. */
@@ -147,9 +138,9 @@ function createApp(
 ): Hono<{ Bindings: { home: Home } }> {
   const answer = createAnswer(runtime.report)
   const app = new Hono<{ Bindings: { home: Home } }>()
-  const on = (context: Context<{ Bindings: { home: Home } }>, respond: Respond): Promise<Response> => {
+  const on = async (context: Context<{ Bindings: { home: Home } }>, respond: Respond): Promise<Response> => {
     const { account = '', gateway = '' } = context.req.param()
-    const room = find(account, gateway)
+    const room = await find(account, gateway)
     return answer({ request: context.req.raw, room, home: context.env.home }, respond)
   }
   const universal = answerCall(async (asking) => {
@@ -176,45 +167,6 @@ function createApp(
   app.notFound(() => toFailure(new GatewayError('not_found'), newId()))
   app.onError((error) => refuse('fetch', error, newId()))
   return app
-}
-
-interface Stores {
-  readonly env: Env
-  readonly writer: LogWriter | undefined
-  readonly counters: Counters
-  readonly cache: Cache
-}
-
-function createRooms(
-  config: Config,
-  runtime: Runtime,
-  { env, writer, counters, cache }: Stores,
-): ReadonlyMap<string, Room> {
-  const providers = createProviders(config.providers, env)
-  const [send, dial] = [createSend(providers, runtime), createDial(providers, runtime)]
-  const secretsOf = (slug: string) => providers.get(slug)?.secrets ?? []
-  const tokens = createTokens(config.tokens)
-  const rooms = config.gateways.map((settings): Room => {
-    const required = isAuthenticated(config, settings)
-    const gate = { id: settings.id, required, tokens, slots: providers.credentialHeaders }
-    const { retry_max_attempts: maxAttempts, retry_delay: retryDelay, retry_backoff: backoff } = settings
-    const defaults = {
-      ...(maxAttempts && { maxAttempts }),
-      ...(retryDelay != null && { retryDelay }),
-      ...(backoff && { backoff }),
-    }
-    const recording = writer && {
-      isOn: settings.collect_logs ?? true,
-      isRequired: settings.log_required ?? false,
-      isHealthy: () => writer.health().status === 'ok',
-      add: writer.add,
-      secretsOf,
-    }
-    const estimate = () => ({})
-    const parts = { settings, providers, send, dial, cache, counters, recording, estimate, runtime }
-    return { settings, gate, providers, ...createPipeline(parts), defaults }
-  })
-  return new Map(rooms.map((room) => [room.settings.id, room]))
 }
 
 /** Provider, path and query of a pass-through URL, as the client wrote them: nothing decoded, nothing tidied. */

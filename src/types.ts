@@ -152,6 +152,8 @@ export interface Options {
   readonly cacheReplay?: 'instant' | 'spaced'
   /** Recorded with the request; 5 entries at most. */
   readonly metadata?: Readonly<Record<string, string | number | boolean>>
+  /** Instead of what is known of the model's price. */
+  readonly customCost?: CustomCost
 }
 
 /** One upstream target of a call. */
@@ -204,13 +206,7 @@ export interface Ending {
   readonly error?: { readonly code: string; readonly message: string }
 }
 
-/** What an answer used, as far as it is known; in the words of the layer that counts. */
-export interface Account {
-  readonly usage?: Usage
-  readonly cost?: Cost
-}
-
-/** Tokens of one answer. */
+/** What was counted in one answer. Parts are never beside their whole. */
 export interface Usage {
   /** All that was read, whether from a cache or not, and what was written to one. */
   readonly inputTokens: number
@@ -220,19 +216,52 @@ export interface Usage {
   readonly cachedTokens?: number
   /** Of the input: written to the provider's cache. */
   readonly cacheWriteTokens?: number
+  /** Of what was written to the cache: to be kept for an hour instead of five minutes. */
+  readonly cacheWriteHourTokens?: number
   /** Of the output: not shown. */
   readonly reasoningTokens?: number
-  /** `estimated` where the provider has not told, or not yet: four characters to a token. */
+  /** Of the input: sound. */
+  readonly audioInputTokens?: number
+  /** Of the output: sound. */
+  readonly audioOutputTokens?: number
+  /** Of what was read from the cache: sound. */
+  readonly audioCachedTokens?: number
+  /** Of the input: pictures. */
+  readonly imageInputTokens?: number
+  /** Of the output: pictures. */
+  readonly imageOutputTokens?: number
+  /** Of what was read from the cache: pictures. */
+  readonly imageCachedTokens?: number
+  /** Searches the provider made, or units of search it bills. */
+  readonly searches?: number
+  /** Length of what was heard, where that is what the provider counts. */
+  readonly audioSeconds?: number
+  /** `estimated` where the provider has not told, or not yet: four bytes of text to a token. */
   readonly basis: 'reported' | 'estimated'
 }
 
-/** What an answer costs. */
+/** What one answer cost. */
 export interface Cost {
-  /** 0 where it is unknown. */
-  readonly value: number
+  /** Null where nothing is known of it. */
+  readonly value: number | null
   readonly currency: 'USD'
-  /** Told by the provider, computed from prices, or neither. */
+  /** `reported` by the provider; `estimated` from what was used and prices; else `unknown`. */
   readonly basis: 'reported' | 'estimated' | 'unknown'
+}
+
+/** What an answer used and cost, as far as it is known. */
+export interface Account {
+  readonly usage?: Usage
+  readonly cost?: Cost
+}
+
+/** The client's own prices of a request, in US dollars (contract 5, `cf-aig-custom-cost`). */
+export interface CustomCost {
+  readonly per_token_in?: number
+  readonly per_token_out?: number
+  readonly per_cache_read_token?: number
+  readonly per_cache_write_token?: number
+  readonly total_cost?: number
 }
 
 /** Watches one answer on its way to its client, told by whoever carries it. No method throws. */

@@ -1,14 +1,12 @@
 import { spawn } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
 import { text } from 'node:stream/consumers'
-import { build } from 'esbuild'
 import { expect, inject, test } from 'vitest'
 import type { Places } from './flows/run.ts'
-import { freePort, launch, root } from './launch.ts'
+import { root } from './launch.ts'
 import { startProxy } from './proxy.ts'
+import { startWorker } from './workerd.ts'
 
 const cutMs = 150
 const commands = {
@@ -30,38 +28,9 @@ async function runMain(command: string, { gateway, cut, upstream }: Places): Pro
 
 /** Run the flows inside workerd; what failed. */
 async function runWorker(places: Places): Promise<unknown> {
-  const folder = await mkdtemp(join(tmpdir(), 'trunkline-client-'))
-  const port = await freePort()
-  await build({
-    entryPoints: [join(root, 'test/flows/worker.ts')],
-    outfile: join(folder, 'worker.mjs'),
-    bundle: true,
-    format: 'esm',
-    platform: 'node',
-    mainFields: ['module', 'main'],
-    conditions: ['worker', 'browser'],
-    logLevel: 'error',
-  })
-  await writeFile(
-    join(folder, 'config.capnp'),
-    `using Workerd = import "/workerd/workerd.capnp";
-const config :Workerd.Config = (
-  services = [
-    (name = "main", worker = (
-      modules = [(name = "worker.mjs", esModule = embed "worker.mjs")],
-      compatibilityDate = "2026-10-23",
-      globalOutbound = "internet")),
-    (name = "internet", network = (allow = ["public", "private", "local"])),
-  ],
-  sockets = [(name = "http", address = "127.0.0.1:${port}", http = (), service = "main")]
-);
-`,
-  )
-  const url = `http://127.0.0.1:${port}`
-  const worker = await launch(`workerd serve ${join(folder, 'config.capnp')}`, url, '/', {})
-  const failures = await (await fetch(`${url}/run?${new URLSearchParams({ ...places })}`)).json()
+  const worker = await startWorker('test/flows/worker.ts')
+  const failures = await (await fetch(`${worker.url}/run?${new URLSearchParams({ ...places })}`)).json()
   await worker.stop()
-  await rm(folder, { recursive: true, force: true })
   return failures
 }
 

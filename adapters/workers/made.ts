@@ -9,10 +9,11 @@ import {
   parseConfig,
   type RunQuery,
 } from '../../src/index.ts'
+import { prices } from '../prices.ts'
 import { refuseAll } from '../refuse.ts'
 import { report } from '../server.ts'
 import { connect } from './relay.ts'
-import { cacheOf, countersOf, logsOf, type StoreNamespace } from './store.ts'
+import { cacheOf, countersOf, logsOf, type StoreNamespace, settingsOf } from './store.ts'
 
 /** The Worker's bindings; text ones are the environment of the configuration. */
 export interface Bindings {
@@ -63,9 +64,11 @@ function make(bindings: Bindings): Made {
         { fetch: (request, signal) => fetch(request, { signal }), connect, report, defer: waitUntil },
         {
           env,
+          prices,
           logs: logsOf(bindings.STORES),
           counters: countersOf(bindings.STORES),
           cache: cacheOf(bindings.STORES),
+          settings: settingsOf(bindings.STORES),
           shares: false,
         },
       ),

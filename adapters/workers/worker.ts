@@ -1,4 +1,6 @@
-import { isUpgrade } from '../server.ts'
+import { GatewayError } from '../../src/errors.ts'
+import type { Gateway, Meeting } from '../../src/index.ts'
+import { isUpgrade, report } from '../server.ts'
 import { type Bindings, gatewayOf } from './made.ts'
 import { accept } from './relay.ts'
 import { homeHeader, Session } from './session.ts'
@@ -15,7 +17,9 @@ const worker: { fetch(request: Request, bindings: Bindings): Promise<Response> }
     }
     if (!isUpgrade(request)) {
       const id = one.gateway.homeOf(request)
-      return id === undefined ? one.gateway.fetch(request) : at(id, request)
+      if (id !== undefined) return at(id, request)
+      const meeting = await meetingOf(one.gateway, request)
+      return meeting ? at(meeting.home, meeting.request) : one.gateway.fetch(request)
     }
     // Asked here first, so that a refusal wakes no object; the object asks again for itself.
     const granted = await one.gateway.upgrade(request)
@@ -27,6 +31,14 @@ const worker: { fetch(request: Request, bindings: Bindings): Promise<Response> }
     const other = response.status === 421 ? response.headers.get(homeHeader) : null
     return other ? at(other, request) : response
   },
+}
+
+/** What cannot be read here is refused where it is answered. */
+function meetingOf(gateway: Gateway, request: Request): Promise<Meeting | undefined> {
+  return gateway.meetingOf(request).catch((error: unknown) => {
+    if (!(error instanceof GatewayError)) report('meeting', error)
+    return undefined
+  })
 }
 
 const isHome = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/

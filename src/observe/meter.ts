@@ -1,89 +1,87 @@
 import { join } from '../streams.ts'
-import { readUsage, type Usage } from './usage.ts'
+import { createFrameReader } from './frames.ts'
+import { createTally, known, modelIn, parseUsage, type Reading } from './tally.ts'
+import { readBedrockHeaders, readTold } from './usage.ts'
 
-/** A single answer that is larger is not read: it holds more than tokens. */
-const bodyBytes = 4_194_304
-const charsPerToken = 4
-/** A line that is longer holds more than tokens. */
-const lineChars = 4_194_304
-/** Text as the dialects stream it: OpenAI's `content`, `arguments` and `delta`, Anthropic's, Google's and Cohere's `text`. */
-const textPattern =
-  /"(?:content|text|delta|arguments|partial_json|thinking|response)"\s*:\s*"((?:[^"\\]|\\.)*)"/g
+/** Bytes of a stream that are looked at together: one event at a time would cost five times as much. */
+const blockBytes = 16_384
+/** Of a single answer that is longer, as pictures and vectors are, the end is kept. */
+const bodyBytes = 1_048_576
+const tailBytes = 65_536
+
+const isBinaryStream = (type: string): boolean => /^application\/vnd\.amazon\.eventstream\b/i.test(type)
+/** Server-sent events, and lines of JSON (Cohere's first version, Ollama). */
+const isStream = (type: string): boolean =>
+  /^text\/event-stream\b|\b(?:x-ndjson|jsonl|stream\+json)\b/i.test(type)
 
 /** Counts the tokens of one answer while it passes. Never throws. */
 export interface Meter {
   /** The next bytes of the answer, in pieces of any size. */
   read(bytes: Uint8Array): void
-  /** What is known so far. */
-  usage(): Usage | undefined
+  /** What is known so far; not for every event. */
+  reading(): Reading
 }
 
-/** Make a meter for an answer of a type. */
-export function createMeter(contentType: string): Meter {
-  if (/^text\/event-stream\b/i.test(contentType)) return streamMeter()
-  if (/[/+]json\b/i.test(contentType)) return bodyMeter()
-  return { read: () => undefined, usage: () => undefined }
+/** Make a meter for an answer. `asked` tells the tokens of its request, where the provider does not. */
+export function createMeter(headers: Headers, asked: () => number): Meter {
+  const type = headers.get('content-type') ?? ''
+  if (isBinaryStream(type)) return streamMeter(asked, true)
+  return isStream(type) ? streamMeter(asked, false) : bodyMeter(headers, /[/+]json\b/i.test(type))
 }
 
-function streamMeter(): Meter {
+function streamMeter(asked: () => number, isBinary: boolean): Meter {
   const decoder = new TextDecoder()
-  let counts: ReturnType<typeof readUsage>
-  /** Of text since the provider last told its counts. */
-  let chars = 0
-  /** A line whose end has not come. */
-  let rest = ''
-  return {
-    read(bytes) {
-      const piece = rest + decoder.decode(bytes, { stream: true })
-      const end = piece.lastIndexOf('\n') + 1
-      rest = end + lineChars < piece.length ? '' : piece.slice(end)
-      const text = piece.slice(0, end)
-      for (const [, part = ''] of text.matchAll(textPattern)) chars += part.length
-      if (!/usage|"meta/.test(text)) return // most events tell of none, and are not parsed
-      for (const line of text.split(/\r\n|\r|\n/)) {
-        const told = line.startsWith('data:') ? readUsage(parse(line.slice(5))) : undefined
-        if (told) chars = 0
-        counts = told ? { ...counts, ...told } : counts
-      }
-    },
-    usage() {
-      if (!counts && chars === 0) return undefined
-      const { inputTokens, outputTokens = 0 } = counts ?? {}
-      const isWhole = inputTokens !== undefined && chars === 0
-      return {
-        ...counts,
-        inputTokens: inputTokens ?? 0,
-        outputTokens: outputTokens + Math.ceil(chars / charsPerToken),
-        basis: isWhole ? 'reported' : 'estimated',
-      }
-    },
-  }
-}
-
-function bodyMeter(): Meter {
-  const parts: Uint8Array[] = []
+  const readFrames = isBinary ? createFrameReader() : undefined
+  const tally = createTally()
+  let text = ''
   let size = 0
+
+  const settle = (): void => {
+    tally.read(text, isBinary ? text.length : size)
+    text = ''
+    size = 0
+  }
+
   return {
     read(bytes) {
+      if (readFrames) for (const json of readFrames(bytes)) text += `${json}\n`
+      else text += decoder.decode(bytes, { stream: true })
       size += bytes.byteLength
-      if (size <= bodyBytes) parts.push(bytes)
-      else parts.length = 0
+      if (size >= blockBytes) settle()
     },
-    usage() {
-      if (size > bodyBytes) return undefined
-      const counts = readUsage(parse(new TextDecoder().decode(join(parts, size))))
-      const { inputTokens, outputTokens = 0 } = counts ?? {}
-      return inputTokens === undefined
-        ? undefined
-        : { ...counts, inputTokens, outputTokens, basis: 'reported' }
+    reading() {
+      settle()
+      return tally.reading(asked)
     },
   }
 }
 
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
+function bodyMeter(headers: Headers, isJson: boolean): Meter {
+  let parts: Uint8Array[] = []
+  let size = 0
+  let isWhole = true
+  const shorten = (): void => {
+    isWhole = false
+    while (parts[0] && size - parts[0].byteLength >= tailBytes) size -= parts.shift()!.byteLength
+  }
+  return {
+    read(bytes) {
+      if (!isJson) return
+      parts.push(bytes)
+      size += bytes.byteLength
+      if (size > bodyBytes || !isWhole) shorten()
+    },
+    reading() {
+      const bytes = join(parts, size)
+      parts = [bytes]
+      const text = new TextDecoder().decode(bytes)
+      const usage = parseUsage(text)
+      const { counts, dollars } = usage ? readTold(usage) : { counts: readBedrockHeaders(headers) }
+      const { inputTokens, outputTokens = 0, audioSeconds } = counts ?? {}
+      const isTold = inputTokens !== undefined || audioSeconds !== undefined
+      const whole = { ...counts, inputTokens: inputTokens ?? 0, outputTokens, basis: 'reported' } as const
+      const model = isWhole ? modelIn(text) : undefined
+      return { ...(isTold && { usage: whole }), ...known({ dollars, model }) }
+    },
   }
 }

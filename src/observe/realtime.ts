@@ -1,21 +1,17 @@
 import type { Frame, RealtimeDialect, Side, Usage } from '../types.ts'
-import { readUsage } from './usage.ts'
-
-type Json = Readonly<Record<string, unknown>>
-type Counts = NonNullable<ReturnType<typeof readUsage>>
+import { type Counts, findUsage, isObject, readTold } from './usage.ts'
 
 /** A frame that is larger is not read: it holds more than tokens. */
 const frameChars = 4_194_304
 /** The model is looked for in so many frames of each side. */
 const modelFrames = 16
 const modelPattern = /"model"\s*:\s*"((?:[^"\\]|\\.){1,256})"/
-const empty: Counts = {}
+const usagePattern = /"usage(?:Metadata)?"\s*:\s*\{/
 
 /** Reads the frames of one session while they pass. No method throws. */
 export interface FrameMeter {
-  /** True where the frame told of tokens. */
-  read(from: Side, frame: Frame): boolean
-  usage(): Usage | undefined
+  /** What a frame tells to have been used since the last that told of it; undefined for most. */
+  read(from: Side, frame: Frame): Usage | undefined
   /** As the first frame that names one does; empty before. */
   model(): string
 }
@@ -23,73 +19,66 @@ export interface FrameMeter {
 /** Make a meter for one session. Of a wire that is not known, texts are read like OpenAI's. */
 export function createFrameMeter(dialect: RealtimeDialect = 'openai'): FrameMeter {
   const readCounts = dialect === 'gemini' ? readGemini : readOpenAI
-  let total: Counts | undefined
-  let model = ''
   const seen: Record<Side, number> = { client: 0, provider: 0 }
-
-  const findModel = (from: Side, text: string): void => {
-    if (model !== '' || seen[from] >= modelFrames) return
-    seen[from] += 1
-    model = modelPattern.exec(text)?.[1]?.replace(/^models\//, '') ?? ''
-  }
-
+  let model = ''
   return {
     read(from, frame) {
-      if (frame.length > frameChars) return false
-      // Google sends its JSON as binary frames; elsewhere these are sound.
-      if (typeof frame !== 'string' && dialect !== 'gemini') return false
-      if (from === 'client' && model !== '') return false
+      const isNamed = model !== '' || seen[from] >= modelFrames
+      if (frame.length > frameChars || (from === 'client' && isNamed)) return undefined
+      // Google sends its JSON in binary frames; elsewhere these are sound.
+      if (typeof frame !== 'string' && dialect !== 'gemini') return undefined
       const text = typeof frame === 'string' ? frame : new TextDecoder().decode(frame)
-      findModel(from, text)
-      if (from === 'client' || !/"usage(?:Metadata)?"/.test(text)) return false
-      const counts = readCounts(parse(text))
-      if (counts) total = add(total ?? empty, counts)
-      return counts !== undefined
-    },
-    usage() {
-      if (!total) return undefined
-      const { inputTokens = 0, outputTokens = 0 } = total
-      return { ...total, inputTokens, outputTokens, basis: 'reported' }
+      seen[from] += 1
+      if (!isNamed) model = modelPattern.exec(text)?.[1]?.replace(/^models\//, '') ?? ''
+      const isTold = from === 'provider' && usagePattern.test(text)
+      const counts = isTold ? readCounts(parse(text)) : undefined
+      return counts && { inputTokens: 0, outputTokens: 0, ...counts, basis: 'reported' }
     },
     model: () => model,
   }
 }
 
-/** Events of OpenAI's that tell once what one response, or one transcription, has used. */
+/** Events of OpenAI's that tell, each once, what one response or one transcription has used. */
 const final =
   /^(response\.(done|completed|incomplete|failed)|conversation\.item\.input_audio_transcription\.completed)$/
 
 /**
- * The tokens one event of OpenAI's tells of: Realtime's `response.done`, Responses' `response.completed`, and
- * transcriptions that are billed by tokens (API reference, "Server events").
+ * What an event of OpenAI's tells to have been used: Realtime's `response.done`, Responses' `response.completed`, and
+ * transcriptions (API reference, "Server events").
  */
 export function readOpenAI(event: unknown): Counts | undefined {
   if (!isObject(event) || typeof event.type !== 'string' || !final.test(event.type)) return undefined
-  const usage = isObject(event.response) ? event.response.usage : event.usage
-  if (!isObject(usage)) return undefined
-  // Realtime says `token` where Responses say `tokens`.
-  const details = {
-    input_tokens_details: usage.input_tokens_details ?? usage.input_token_details,
-    output_tokens_details: usage.output_tokens_details ?? usage.output_token_details,
-  }
-  return readUsage({ usage: { ...usage, ...details } })
+  return toCounts(event)
 }
 
-/** The tokens one message of Gemini Live tells of, which are those of one turn (API reference, "UsageMetadata"). */
+/**
+ * What a message of Gemini Live tells to have been used by one turn (API reference, "UsageMetadata"), which has other
+ * names for an answer's tokens than those of requests.
+ */
 export function readGemini(message: unknown): Counts | undefined {
   if (!isObject(message) || !isObject(message.usageMetadata)) return undefined
   const { usageMetadata: usage } = message
-  return readUsage({
-    usageMetadata: { ...usage, candidatesTokenCount: usage.responseTokenCount ?? usage.candidatesTokenCount },
-  })
+  const renamed = {
+    candidatesTokenCount: usage.responseTokenCount ?? usage.candidatesTokenCount,
+    candidatesTokensDetails: usage.responseTokensDetails ?? usage.candidatesTokensDetails,
+  }
+  return toCounts({ usageMetadata: { ...usage, ...renamed } })
 }
 
-function add(one: Counts, other: Counts): Counts {
-  const names = new Set([...Object.keys(one), ...Object.keys(other)]) as Set<keyof Counts>
-  return Object.fromEntries([...names].map((name) => [name, (one[name] ?? 0) + (other[name] ?? 0)]))
+function toCounts(event: object): Counts | undefined {
+  const usage = findUsage(event)
+  return usage && readTold(usage).counts
 }
 
-const isObject = (value: unknown): value is Json => typeof value === 'object' && value !== null
+/** What two usages are together. */
+export function addUsage(one: Usage, other: Usage): Usage {
+  const { basis, ...counts } = one
+  const { basis: _, ...more } = other
+  const sum: Counts = { ...counts }
+  for (const [name, count] of Object.entries(more) as [keyof Counts, number][])
+    sum[name] = (sum[name] ?? 0) + count
+  return { inputTokens: 0, outputTokens: 0, ...sum, basis }
+}
 
 function parse(text: string): unknown {
   try {

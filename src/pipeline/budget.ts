@@ -1,8 +1,11 @@
+import { estimateInput, textOf } from '../observe/estimate.ts'
 import { modelOf } from '../observe/model.ts'
+import type { Pricing } from '../observe/pricing.ts'
 import type { Counters, Settlement } from '../store/counters.ts'
-import type { Account, Dimension, RateSettings, SpendRule, Step, Watch } from '../types.ts'
+import type { Account, Dimension, RateSettings, Runtime, SpendRule, Step, Watch } from '../types.ts'
 import { admit, type Limit, scopesOf, windowOf } from './limit.ts'
-import type { Attempt, Try } from './record.ts'
+import type { Try } from './record.ts'
+import type { Attempt } from './row.ts'
 
 /** A limit of what an answer uses up: what it is counted with until that is known, and how it is read then. */
 interface Charge {
@@ -16,9 +19,8 @@ export interface BudgetOptions {
   readonly rates: RateSettings
   readonly rules: readonly SpendRule[]
   readonly counters: Counters
-  /** What a step may use up, before it is sent. */
-  readonly estimate: (step: Step) => Account
-  readonly report: (where: string, error: unknown) => void
+  readonly pricing: Pick<Pricing, 'estimateCost'>
+  readonly runtime: Pick<Runtime, 'report' | 'defer'>
 }
 
 /** What one attempt is charged with. */
@@ -35,14 +37,19 @@ export interface Tab {
  * under way cost over their estimates, and by no more.
  */
 export function createBudget(options: BudgetOptions, next: Try): Try {
+  const { defer } = options.runtime
   return async (attempt) => {
     const tab = await openTab(options, attempt)
     if (!tab) return next(attempt)
+    const settle = (account: Account): void => {
+      const work = tab.settle(account)
+      defer?.(work)
+    }
     try {
       const sent = await next(attempt)
-      return { ...sent, watch: settleAtEnd(sent.watch, (account) => tab.settle(account)) }
+      return { ...sent, watch: settleAtEnd(sent.watch, settle) }
     } catch (error) {
-      void tab.settle({})
+      settle({})
       throw error
     }
   }
@@ -54,13 +61,13 @@ export function createBudget(options: BudgetOptions, next: Try): Try {
  * @throws GatewayError too_many_requests, once one of them is reached
  */
 export async function openTab(options: BudgetOptions, attempt: Attempt): Promise<Tab | undefined> {
-  const { gateway, counters, report } = options
+  const { gateway, counters, runtime } = options
   const charges = chargesOf(options, attempt)
   if (charges.length === 0) return undefined
   const limits = charges.map(({ limit }) => limit)
   const { at: began } = await admit(gateway, limits, counters)
   const counted = limits.map(({ amount }) => amount)
-  const fail = (error: unknown): void => report('limits cannot be settled', error)
+  const fail = (error: unknown): void => runtime.report('limits cannot be settled', error)
   return {
     async settle(account, at = began) {
       const settlements = charges.map(
@@ -81,7 +88,7 @@ export async function openTab(options: BudgetOptions, attempt: Attempt): Promise
   }
 }
 
-function settleAtEnd(watch: Watch, settle: (account: Account) => Promise<void>): Watch {
+function settleAtEnd(watch: Watch, settle: (account: Account) => void): Watch {
   let isSettled = false
   return {
     read: (bytes) => watch.read(bytes),
@@ -90,20 +97,18 @@ function settleAtEnd(watch: Watch, settle: (account: Account) => Promise<void>):
       watch.end(ending)
       if (isSettled) return
       isSettled = true
-      void settle(watch.account())
+      settle(watch.account())
     },
   }
 }
 
-function chargesOf({ gateway, rates, rules, estimate }: BudgetOptions, { call, step }: Attempt): Charge[] {
+function chargesOf({ gateway, rates, rules, pricing }: BudgetOptions, { call, step }: Attempt): Charge[] {
   const scopes = scopesOf(gateway, rates, call)
-  if (rules.length === 0 && !scopes.some(({ own }) => own.rate_limiting_tokens)) return []
-  const expected = estimate(step)
   const tokens = scopes.flatMap(({ name, key, own }): Charge[] => {
     const window = windowOf(own)
     const limit = own.rate_limiting_tokens
     if (!window || !limit) return []
-    const amount = readTokens(expected) ?? 0
+    const amount = estimateInput(step)
     return [
       { limit: { ...window, name: `${name}-tokens`, key: `tokens ${key}`, limit, amount }, read: readTokens },
     ]
@@ -113,18 +118,18 @@ function chargesOf({ gateway, rates, rules, estimate }: BudgetOptions, { call, s
     if (rule.enabled === false || !parts) return []
     const { id, limit, window, technique } = rule
     const key = `spend ${gateway} ${id} ${JSON.stringify(parts)}`
-    const amount = readCost(expected) ?? 0
+    const amount = pricing.estimateCost(step) ?? 0
     return [{ limit: { name: id, key, limit, windowMs: window * 1_000, technique, amount }, read: readCost }]
   })
   return [...tokens, ...spend]
 }
 
 const readTokens = ({ usage }: Account): number | undefined => usage && usage.inputTokens + usage.outputTokens
-const readCost = ({ cost }: Account): number | undefined => cost?.value
+const readCost = ({ cost }: Account): number | undefined => cost?.value ?? undefined
 
 /** The values by which a rule is split; undefined where it does not bear on a step. */
 function partsOf({ provider, model, metadata }: SpendRule, step: Step): string[] | undefined {
-  const name = model && modelOf(step, typeof step.body === 'string' ? step.body : decode(step.body), null)
+  const name = model && modelOf(step, textOf(step), null)
   const own = step.options.metadata ?? {}
   const dimensions: [Dimension | undefined, string[]][] = [
     [provider, [step.provider]],
@@ -143,6 +148,3 @@ function partsOf({ provider, model, metadata }: SpendRule, step: Step): string[]
   }
   return parts
 }
-
-const decode = (body: Step['body']): string | null =>
-  body instanceof Uint8Array ? new TextDecoder().decode(body) : null

@@ -3,7 +3,7 @@ import { pause } from '../pause.ts'
 import { Flight, type Landed } from '../runs/flight.ts'
 import type { Cache, CacheEntry } from '../store/cache.ts'
 import type { Call, Handler, Result, Runtime, Stage, Step, Watch } from '../types.ts'
-import type { Attempt } from './record.ts'
+import type { Attempt } from './row.ts'
 
 /** What a cache stage is made of. */
 export interface CacheOptions {

@@ -1,8 +1,9 @@
 import type { GatewaySettings } from '../config.ts'
+import type { Pricing } from '../observe/pricing.ts'
 import type { Providers } from '../providers/providers.ts'
 import type { Cache } from '../store/cache.ts'
 import type { Counters } from '../store/counters.ts'
-import type { Account, Handler, Runtime, Stage, Step } from '../types.ts'
+import type { Handler, Runtime, Stage } from '../types.ts'
 import { createBudget } from './budget.ts'
 import { createCacheStage } from './cache.ts'
 import type { DialProvider } from './dial.ts'
@@ -21,8 +22,7 @@ export interface PipelineOptions {
   readonly cache: Cache
   readonly counters: Counters
   readonly recording: Recording | undefined
-  /** What a step may use up, before it is sent. */
-  readonly estimate: (step: Step) => Account
+  readonly pricing: Pricing
   readonly runtime: Runtime
 }
 
@@ -39,7 +39,7 @@ export interface Pipeline {
  * it costs nothing; each try is held against what it may use up, and recorded.
  */
 export function createPipeline(options: PipelineOptions): Pipeline {
-  const { settings, providers, send, dial, cache, counters, recording, estimate, runtime } = options
+  const { settings, providers, send, dial, cache, counters, recording, pricing, runtime } = options
   const stages: readonly Stage[] = [
     createCacheStage({
       cache,
@@ -54,12 +54,12 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     rates: settings,
     rules: settings.spend_limits?.enabled ? settings.spend_limits.rules : [],
     counters,
-    estimate,
-    report: runtime.report,
+    pricing,
+    runtime,
   }
-  const route = createRoute(createBudget(budget, createRecord(send, recording)))
+  const route = createRoute(createBudget(budget, createRecord(send, pricing, recording)))
   return {
     run: stages.reduceRight<Handler>((next, stage) => (call) => stage(call, next), route),
-    relay: createRelayHandler({ providers, dial, budget, recording }),
+    relay: createRelayHandler({ providers, dial, budget, pricing, recording }),
   }
 }

@@ -1,23 +1,15 @@
 import { GatewayError } from '../errors.ts'
 import { newId } from '../ids.ts'
 import { limits } from '../limits.ts'
-import { createMeter } from '../observe/meter.ts'
+import { estimateInput, textOf } from '../observe/estimate.ts'
+import { createMeter, type Meter } from '../observe/meter.ts'
 import { modelOf } from '../observe/model.ts'
+import type { Pricing } from '../observe/pricing.ts'
 import { createRedact, secretsIn } from '../observe/redact.ts'
-import type { Usage } from '../observe/usage.ts'
 import type { LogEntry, LogRow } from '../store/logs.ts'
-import type { Account, Call, Ending, Step, Watch } from '../types.ts'
+import type { Account, Cost, Ending, Step, Watch } from '../types.ts'
+import { type Attempt, type Redact, toRow } from './row.ts'
 import type { Send } from './send.ts'
-
-/** One try of one step of a call. */
-export interface Attempt {
-  readonly call: Call
-  readonly step: Step
-  /** Of the step, from 0. */
-  readonly index: number
-  /** Of its tries, from 1. */
-  readonly number: number
-}
 
 /** An answer, and who is to be told of its body. */
 export interface Sent {
@@ -43,11 +35,11 @@ export interface Recording {
   secretsOf(provider: string): readonly string[]
 }
 
-/** Watches every attempt, and records each once at its end. Without a recording the tokens are counted all the same. */
-export function createRecord(send: Send, recording: Recording | undefined): Try {
+/** Watches every attempt, and records each once at its end. Without a recording its cost is counted all the same. */
+export function createRecord(send: Send, pricing: Pricing, recording: Recording | undefined): Try {
   return async (attempt) => {
     const { call, step } = attempt
-    const { record, isKept } = startRecord(attempt, recording)
+    const { record, isKept } = startRecord(attempt, pricing, recording)
     if (isKept && recording?.isRequired && !recording.isHealthy()) throw new GatewayError('log_unavailable')
     try {
       const response = await send(step, call.signal)
@@ -60,41 +52,46 @@ export function createRecord(send: Send, recording: Recording | undefined): Try 
   }
 }
 
-/** Watches an answer for which no provider was asked. */
+/** Watches an answer for which no provider was asked, so that it costs nothing. */
 export function recordHit(
   attempt: Attempt,
   response: Response,
   recording: Recording | undefined,
 ): Omit<Sent, 'response'> {
-  const { record, isKept } = startRecord(attempt, recording, true)
+  const { record, isKept } = startRecord(attempt, undefined, recording)
   record.begin(response)
   return { watch: record, ...(isKept && { logId: record.id }) }
 }
 
-function startRecord(attempt: Attempt, recording: Recording | undefined, isHit = false) {
+function startRecord(attempt: Attempt, pricing: Pricing | undefined, recording: Recording | undefined) {
   const isKept = recording !== undefined && (attempt.step.options.collectLog ?? recording.isOn)
-  return { record: new AttemptRecord(attempt, isKept ? recording : undefined, isHit), isKept }
+  return { record: new AttemptRecord(attempt, pricing, isKept ? recording : undefined), isKept }
 }
+
+const free: Cost = { value: 0, currency: 'USD', basis: 'reported' }
 
 /** One attempt, from its start to its row. */
 class AttemptRecord implements Watch {
   readonly id: string
   readonly #attempt: Attempt
+  /** Undefined for one that no provider was asked for. */
+  readonly #pricing: Pricing | undefined
   readonly #recording: Recording | undefined
   readonly #startedAt = Date.now()
   readonly #began = performance.now()
   #response: Response | undefined
-  #meter = createMeter('')
+  #meter: Meter | undefined
+  /** Of what was read so far. */
+  #account: Account | undefined
   #firstByteMs: number | undefined
   #size = 0
   #keptBytes = 0
   readonly #parts: Uint8Array[] = []
   #isOver = false
-  readonly #isHit: boolean
 
-  constructor(attempt: Attempt, recording: Recording | undefined, isHit: boolean) {
-    this.#isHit = isHit
+  constructor(attempt: Attempt, pricing: Pricing | undefined, recording: Recording | undefined) {
     this.#attempt = attempt
+    this.#pricing = pricing
     this.#recording = recording
     const isFirst = attempt.index === 0 && attempt.number === 1
     this.id = isFirst ? attempt.call.requestId : newId()
@@ -102,21 +99,30 @@ class AttemptRecord implements Watch {
 
   begin(response: Response): void {
     this.#response = response
-    this.#meter = createMeter(this.#contentType)
+    this.#meter = createMeter(response.headers, () => estimateInput(this.#attempt.step))
   }
 
   read(bytes: Uint8Array): void {
+    this.#account = undefined
     this.#firstByteMs ??= this.#elapsedMs
     this.#size += bytes.byteLength
-    this.#meter.read(bytes)
+    this.#meter?.read(bytes)
     if (!this.#recording || this.#keptBytes >= limits.logBodyBytes) return
     this.#keptBytes += bytes.byteLength
     this.#parts.push(bytes)
   }
 
   account(): Account {
-    const usage = this.#meter.usage()
-    return usage ? { usage } : {}
+    this.#account ??= this.#settle()
+    return this.#account
+  }
+
+  #settle(): Account {
+    const reading = this.#meter?.reading() ?? {}
+    const { usage } = reading
+    const status = this.#response?.status ?? null
+    const cost = this.#pricing?.costOf(this.#attempt.step, reading, status) ?? free
+    return { ...(usage && { usage }), cost }
   }
 
   fail(error: unknown): void {
@@ -133,7 +139,7 @@ class AttemptRecord implements Watch {
     const redact = createRedact([...secretsIn(step), ...this.#recording.secretsOf(step.provider)])
     const keepsBodies = step.options.collectLogPayload ?? true
     const response = this.#response ? decode(this.#parts) : null
-    const request = toText(step.body)
+    const request = textOf(step)?.slice(0, limits.logBodyBytes) ?? null
     const row = this.#toRow(ending, modelOf(step, request, response), redact)
     const bodies = keepsBodies
       ? { request: request && redact(request), response: response && redact(response) }
@@ -141,45 +147,25 @@ class AttemptRecord implements Watch {
     this.#recording.add({ row, bodies })
   }
 
-  #toRow(ending: Ending, model: string, redact: (text: string) => string): LogRow {
-    const { call, step, index, number } = this.#attempt
+  #toRow(ending: Ending, model: string, redact: Redact): LogRow {
+    const { step } = this.#attempt
     const status = this.#response?.status ?? null
     const isRefused = status !== null && status >= 400
     const outcome = isRefused && ending.outcome === 'completed' ? 'failed' : ending.outcome
-    const { metadata } = step.options
-    return {
+    return toRow(this.#attempt, redact, {
       id: this.id,
-      gateway: call.gateway,
-      created_at: this.#startedAt,
-      request_id: call.requestId,
-      event_id: call.eventId,
-      run_id: call.runId ?? null,
-      principal: call.principal.name,
-      provider: step.provider,
       model,
-      path: redact(step.url.pathname),
-      step: index,
-      attempt: number,
-      status_code: status,
-      success: outcome === 'completed',
-      cached: this.#isHit,
-      outcome,
-      upstream_stopped: ending.upstreamStopped,
-      error: ending.error ? redact(ending.error.message) : null,
-      duration: Math.round(this.#elapsedMs),
-      ttft: this.#firstByteMs === undefined ? null : Math.round(this.#firstByteMs),
+      status,
+      cached: this.#pricing === undefined,
+      ending: { ...ending, outcome },
+      startedAt: this.#startedAt,
+      durationMs: this.#elapsedMs,
+      firstByteMs: this.#firstByteMs,
+      account: this.account(),
       streamed: /^text\/event-stream\b/i.test(this.#contentType),
-      request_content_type: step.headers.get('content-type') ?? '',
-      response_content_type: this.#contentType,
-      request_size: sizeOf(step),
-      response_size: this.#size,
-      request_frames: null,
-      response_frames: null,
-      ...toTokens(this.#meter.usage()),
-      cost: this.#isHit ? 0 : null,
-      metadata: metadata ? redact(JSON.stringify(metadata)) : null,
-      user_agent: step.headers.get('user-agent'),
-    }
+      contentTypes: [step.headers.get('content-type') ?? '', this.#contentType],
+      sizes: [sizeOf(step), this.#size],
+    })
   }
 
   get #contentType(): string {
@@ -188,23 +174,6 @@ class AttemptRecord implements Watch {
   get #elapsedMs(): number {
     return performance.now() - this.#began
   }
-}
-
-function toTokens(
-  usage: Usage | undefined,
-): Pick<LogRow, 'tokens_in' | 'tokens_out' | 'tokens_cached' | 'usage_basis'> {
-  return {
-    tokens_in: usage?.inputTokens ?? null,
-    tokens_out: usage?.outputTokens ?? null,
-    tokens_cached: usage?.cachedTokens ?? null,
-    usage_basis: usage?.basis ?? null,
-  }
-}
-
-/** A body that streams through is not kept. */
-function toText(body: Step['body']): string | null {
-  if (body === null || body instanceof ReadableStream) return null
-  return typeof body === 'string' ? body.slice(0, limits.logBodyBytes) : decode([body])
 }
 
 /** Of the first bytes that are kept; null for what is no text. */

@@ -1,13 +1,33 @@
 import { GatewayError } from '../errors.ts'
 import { newId } from '../ids.ts'
-import { createFrameMeter, type FrameMeter } from '../observe/realtime.ts'
+import { modelOf } from '../observe/model.ts'
+import type { Pricing } from '../observe/pricing.ts'
+import { addUsage, createFrameMeter, type FrameMeter } from '../observe/realtime.ts'
+import { createRedact, secretsIn } from '../observe/redact.ts'
 import type { Providers } from '../providers/providers.ts'
-import type { Call, Connected, Ending, Frame, Listener, RelayEnd, RelayWatch, Side } from '../types.ts'
+import type {
+  Account,
+  Call,
+  Connected,
+  Cost,
+  Ending,
+  Frame,
+  Listener,
+  RelayEnd,
+  RelayWatch,
+  Runtime,
+  Side,
+  Step,
+  Usage,
+} from '../types.ts'
 import { type BudgetOptions, openTab, type Tab } from './budget.ts'
 import type { DialProvider } from './dial.ts'
 import { countRequest } from './limit.ts'
-import type { Attempt, Recording } from './record.ts'
-import { type Traffic, toRelayEntry } from './relay-row.ts'
+import type { Recording } from './record.ts'
+import { type Attempt, toRow } from './row.ts'
+
+/** Status of an upgrade. */
+const opened = 101
 
 /** The two ends of a relay, as far as they are known here. */
 export interface Relaying {
@@ -52,13 +72,14 @@ export interface RelayOptions {
   readonly providers: Providers
   readonly dial: DialProvider
   readonly budget: BudgetOptions
+  readonly pricing: Pricing
   readonly recording: Recording | undefined
 }
 
 /** The way of a relayed session: requests are counted, each dial is held against the limits, and recorded once. */
 export function createRelayHandler(given: RelayOptions): RelayHandler {
   // What a session will use up cannot be told before it is held, so it is counted as it comes.
-  const budget: BudgetOptions = { ...given.budget, estimate: () => ({}) }
+  const budget: BudgetOptions = { ...given.budget, pricing: { estimateCost: () => undefined } }
   const options = { ...given, budget }
   return async (request) => {
     const headers = await countRequest(budget, request.call)
@@ -83,13 +104,14 @@ async function attempt(
   { relay, protocols, forbids, call }: RelayRequest,
   one: Attempt,
 ): Promise<Relayed | Refused> {
-  const { providers, dial, budget } = options
+  const { providers, dial, budget, pricing } = options
   const { step, index } = one
   const tab = await openTab(budget, one)
   const isKept = options.recording !== undefined && (step.options.collectLog ?? options.recording.isOn)
   const recording = isKept ? options.recording : undefined
   const meter = createFrameMeter(providers.get(step.provider)?.realtime.dialect)
-  const record = new SessionRecord({ attempt: one, recording, meter, tab, forbids })
+  const { defer } = budget.runtime
+  const record = new SessionRecord({ attempt: one, recording, pricing, meter, tab, forbids, defer })
   try {
     if (recording?.isRequired && !recording.isHealthy()) throw new GatewayError('log_unavailable')
     const relaying = relay(record)
@@ -108,9 +130,11 @@ async function attempt(
 interface RecordParts {
   readonly attempt: Attempt
   readonly recording: Recording | undefined
+  readonly pricing: Pricing
   readonly meter: FrameMeter
   readonly tab: Tab | undefined
   readonly forbids: RelayRequest['forbids']
+  readonly defer: Runtime['defer']
 }
 
 /** One relayed session, from its dial to its row. */
@@ -120,11 +144,10 @@ class SessionRecord implements RelayWatch {
   readonly #parts: RecordParts
   readonly #startedAt = Date.now()
   readonly #began = performance.now()
-  #firstFrameMs: number | undefined
-  readonly #traffic: Record<Side, Traffic> = {
-    client: { frames: 0, bytes: 0 },
-    provider: { frames: 0, bytes: 0 },
-  }
+  #firstByteMs: number | undefined
+  readonly #frames: Record<Side, number> = { client: 0, provider: 0 }
+  readonly #bytes: Record<Side, number> = { client: 0, provider: 0 }
+  #account: Account = {}
   #isOver = false
 
   constructor(parts: RecordParts) {
@@ -133,26 +156,42 @@ class SessionRecord implements RelayWatch {
   }
 
   passes(from: Side, frame: Frame): string | undefined {
-    const { forbids, meter, tab } = this.#parts
+    const { forbids, meter } = this.#parts
     const refusal = from === 'client' ? forbids?.(frame) : undefined
     if (refusal !== undefined) return refusal
-    const traffic = this.#traffic[from]
-    traffic.frames += 1
-    traffic.bytes += typeof frame === 'string' ? utf8Length(frame) : frame.byteLength
-    if (from === 'provider') this.#firstFrameMs ??= this.#elapsedMs
-    if (meter.read(from, frame) && tab) void this.#settle(tab)
+    this.#frames[from] += 1
+    this.#bytes[from] += typeof frame === 'string' ? utf8Length(frame) : frame.byteLength
+    if (from === 'provider') this.#firstByteMs ??= this.#elapsedMs
+    const usage = meter.read(from, frame)
+    if (usage) this.#use(usage)
     return undefined
   }
 
-  /** What was reported so far is counted; a limit that it reaches ends the session behind the frame that told it. */
+  /** What was reported is counted at once; a limit that it reaches ends the session behind the frame that told it. */
+  #use(usage: Usage): void {
+    const { attempt, pricing, meter, tab } = this.#parts
+    const model = meter.model()
+    const cost = pricing.costOf(attempt.step, { usage, ...(model && { model }) }, opened)
+    const { usage: before, cost: spent } = this.#account
+    this.#account = {
+      usage: before ? addUsage(before, usage) : usage,
+      cost: addCost(spent, cost, attempt.step),
+    }
+    if (tab) this.#defer(this.#settle(tab))
+  }
+
   async #settle(tab: Tab): Promise<void> {
-    await tab.settle(this.#account(), Date.now())
+    await tab.settle(this.#account, Date.now())
     const limit = this.#isOver ? undefined : await tab.reached()
     if (limit !== undefined) this.stop?.(`The limit of the ${limit} is reached`)
   }
 
+  #defer(work: Promise<void>): void {
+    this.#parts.defer?.(work)
+  }
+
   ended(end: RelayEnd): void {
-    this.#end(101, toEnding(end))
+    this.#end(opened, toEnding(end))
   }
 
   refused({ status }: Response): void {
@@ -168,33 +207,39 @@ class SessionRecord implements RelayWatch {
   #end(status: number | null, ending: Ending): void {
     if (this.#isOver) return
     this.#isOver = true
-    const { attempt, recording, meter, tab } = this.#parts
-    void tab?.settle(this.#account(), Date.now())
-    recording?.add(
-      toRelayEntry({
-        id: this.id,
-        attempt,
-        status,
-        ending,
-        model: meter.model(),
-        usage: meter.usage(),
-        startedAt: this.#startedAt,
-        durationMs: this.#elapsedMs,
-        firstFrameMs: this.#firstFrameMs,
-        traffic: this.#traffic,
-        secrets: recording.secretsOf(attempt.step.provider),
-      }),
-    )
-  }
-
-  #account() {
-    const usage = this.#parts.meter.usage()
-    return usage ? { usage } : {}
+    const { attempt, recording, pricing, meter } = this.#parts
+    if (!recording) return
+    const { step } = attempt
+    const cost = this.#account.cost ?? pricing.costOf(step, {}, status)
+    const redact = createRedact([...secretsIn(step), ...recording.secretsOf(step.provider)])
+    const row = toRow(attempt, redact, {
+      id: this.id,
+      model: modelOf(step, null, null) || meter.model(),
+      status,
+      cached: false,
+      ending,
+      startedAt: this.#startedAt,
+      durationMs: this.#elapsedMs,
+      firstByteMs: this.#firstByteMs,
+      account: { ...this.#account, cost },
+      streamed: true,
+      contentTypes: ['websocket', 'websocket'],
+      sizes: [this.#bytes.client, this.#bytes.provider],
+      frames: [this.#frames.client, this.#frames.provider],
+    })
+    recording.add({ row, bodies: { request: null, response: null } })
   }
 
   get #elapsedMs(): number {
     return performance.now() - this.#began
   }
+}
+
+/** What one more use adds; a price for the whole is not added to itself. */
+function addCost(spent: Cost | undefined, cost: Cost, { options }: Step): Cost {
+  if (!spent || options.customCost?.total_cost !== undefined) return cost
+  const { value } = spent
+  return value === null || cost.value === null ? spent : { ...spent, value: value + cost.value }
 }
 
 /** What an end says of a session: whoever closes it in good order has completed it. */

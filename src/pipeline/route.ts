@@ -2,7 +2,8 @@ import { GatewayError } from '../errors.ts'
 import { limits } from '../limits.ts'
 import { pause } from '../pause.ts'
 import type { Backoff, Handler, Options } from '../types.ts'
-import type { Attempt, Sent, Try } from './record.ts'
+import type { Sent, Try } from './record.ts'
+import type { Attempt } from './row.ts'
 
 /** How one try, or all tries of a step, ended. */
 type Tried = Sent | { readonly error: GatewayError }

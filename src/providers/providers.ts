@@ -1,4 +1,4 @@
-import type { Env, ProviderSettings } from '../config.ts'
+import type { Env, PriceSettings, ProviderSettings } from '../config.ts'
 import { GatewayError } from '../errors.ts'
 import type { Runtime } from '../types.ts'
 import { createAuthorize, credentialHeaders } from './auth.ts'
@@ -14,6 +14,10 @@ export interface Provider {
   readonly credentialHeaders: readonly string[]
   /** What of the gateway's own is sent to it and must not be told: its stored key, and values of fixed headers. */
   readonly secrets: readonly string[]
+  /** Its book in the price list. */
+  readonly book: string
+  /** The operator's own prices. */
+  readonly prices: readonly PriceSettings[]
   /**
    * Turn what stands behind the slug into the upstream URL; `search` is empty or has its question mark.
    * Never leaves the base URL.
@@ -40,13 +44,27 @@ export interface Providers {
   readonly credentialHeaders: readonly string[]
 }
 
-const customPrefix = 'custom-'
+/** Providers of which some come and go. */
+export interface LiveProviders extends Providers {
+  /**
+   * Custom providers made while running, by slug, in place of the earlier ones. They are found by their prefix only, so
+   * that none stands in for a row. What has not changed is kept as it is.
+   * @throws TypeError for settings that make no provider; then nothing is replaced
+   */
+  replace(custom: Readonly<Record<string, ProviderSettings>>): void
+}
+
+/** Stands before the slug of a custom provider (contract 1.6). */
+export const customPrefix = 'custom-'
 
 /**
- * Build every row once. `custom-{slug}` finds a configured row of either spelling (contract 1.6).
+ * Build every row once. `custom-{slug}` finds a configured row of either spelling.
  * @throws TypeError for settings that make no provider; no secret is quoted
  */
-export function createProviders(settings: Readonly<Record<string, ProviderSettings>>, env: Env): Providers {
+export function createProviders(
+  settings: Readonly<Record<string, ProviderSettings>>,
+  env: Env,
+): LiveProviders {
   const configured = new Map(Object.entries(settings))
   const slugs = [...new Set([...Object.keys(table), ...configured.keys()])]
   const providers = new Map(slugs.map((slug) => [slug, toProvider(slug, configured.get(slug) ?? {}, env)]))
@@ -56,13 +74,24 @@ export function createProviders(settings: Readonly<Record<string, ProviderSettin
       throw new TypeError(`providers.${slug}: realtime_fallback is no provider of the same dialect`)
   }
   const headers = [...providers.values()].flatMap((provider) => provider.credentialHeaders)
+  let custom: ReadonlyMap<string, { readonly provider: Provider; readonly from: string }> = new Map()
   return {
     get(slug) {
       const bare = slug.startsWith(customPrefix) ? slug.slice(customPrefix.length) : ''
-      return providers.get(slug) ?? (configured.has(bare) ? providers.get(bare) : undefined)
+      const own = providers.get(slug) ?? (configured.has(bare) ? providers.get(bare) : undefined)
+      return own ?? custom.get(slug)?.provider
     },
     slugs,
     credentialHeaders: [...new Set(headers)],
+    replace(rows) {
+      const entries = Object.entries(rows).map(([bare, row]) => {
+        const slug = customPrefix + bare
+        const from = JSON.stringify(row)
+        const known = custom.get(slug)
+        return [slug, known?.from === from ? known : { from, provider: toProvider(slug, row, env) }] as const
+      })
+      custom = new Map(entries)
+    },
   }
 }
 
@@ -111,6 +140,8 @@ function createProvider(slug: string, row: ProviderRow, own: ProviderSettings, e
     slug,
     credentialHeaders: slots,
     secrets: [...(key === undefined ? [] : [key]), ...fixed.map(([, value]) => value)],
+    book: row.prices ?? slug,
+    prices: own.prices ?? [],
     resolve(path, search, headers) {
       const named = target && headers.get(target.header)
       if (!named) return resolve(path, search)

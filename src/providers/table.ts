@@ -58,6 +58,8 @@ export interface ProviderRow {
   readonly paths?: readonly PathRule[]
   /** The variable in which this provider's own SDKs look for its key. */
   readonly env?: string
+  /** Its book in the price list; default: its slug. */
+  readonly prices?: string
   /** A header that may name the whole target, and the domains it may be in. */
   readonly target?: { readonly header: string; readonly hosts: readonly string[] }
   /** Default: sockets at the same address, with the same key. */
@@ -86,6 +88,7 @@ const gemini: ProviderRow = {
   base_url: 'https://generativelanguage.googleapis.com',
   auth: key('x-goog-api-key'),
   env: 'GEMINI_API_KEY',
+  prices: 'google',
   realtime: {
     paths: [{ from: '', to: 'ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent' }],
     query: 'key',
@@ -98,12 +101,14 @@ const grok: ProviderRow = {
   auth: bearerOrKey,
   paths: optional('v1'),
   env: 'XAI_API_KEY',
+  prices: 'x-ai',
   realtime,
 }
 const perplexity: ProviderRow = {
   base_url: 'https://api.perplexity.ai',
   auth: bearer,
   env: 'PERPLEXITY_API_KEY',
+  prices: 'perplexity',
 }
 
 /** Every provider, by the slug its users write (contract 1.2). To add one, add a row. */
@@ -129,6 +134,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
       { from: '{resource}/{deployment}/{rest}', to: 'deployments/{deployment}/{rest}' },
     ],
     env: 'AZURE_OPENAI_API_KEY',
+    prices: 'azure',
     realtime: {
       paths: [{ from: '{resource}/{deployment}/realtime', to: 'realtime?deployment={deployment}' }],
       params: ['api-key'],
@@ -147,6 +153,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
       },
     ],
     env: 'AWS_BEARER_TOKEN_BEDROCK',
+    prices: 'aws',
   },
   baseten: {
     base_url: 'https://inference.baseten.co/v1',
@@ -226,6 +233,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
       vertex('{region}', 'https://{region}-aiplatform.googleapis.com'),
     ],
     env: 'GOOGLE_APPLICATION_CREDENTIALS_JSON',
+    prices: 'google',
     realtime: { dialect: 'gemini' },
   },
   grok,
@@ -249,6 +257,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     auth: bearer,
     paths: optional('v1'),
     env: 'NEBIUS_API_KEY',
+    prices: 'huggingface_nebius',
   },
   ollama: { base_url: 'http://127.0.0.1:11434/v1', auth: bearer, paths: optional('v1') },
   openrouter: {
@@ -281,6 +290,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
       { from: '@hf/{rest}', to: 'run/@hf/{rest}' },
     ],
     env: 'CLOUDFLARE_API_TOKEN',
+    prices: 'cloudflare',
     realtime: { model: 'run/{model}' },
   },
 }

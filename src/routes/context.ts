@@ -5,7 +5,7 @@ import type { Home } from '../runs/home.ts'
 import type { Handler, Options } from '../types.ts'
 import type { Gate } from './authenticate.ts'
 
-/** One gateway as the routes know it; made once, at start. */
+/** One gateway as the routes know it; another one once its settings change. */
 export interface Room {
   readonly settings: GatewaySettings
   readonly gate: Gate

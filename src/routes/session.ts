@@ -41,14 +41,17 @@ function findSession(request: Request, owner: Owner, home: Home): string | undef
   return id !== null && held && isSame(held.owner, owner) ? id : undefined
 }
 
+/** Finds the gateway of a session, as it is by then. @throws GatewayError unknown_gateway */
+export type FindRoom = () => Promise<Room>
+
 /** Serve a socket whose upgrade was granted. Settings were checked then; the token is checked for each request. */
-export function serveSocket(socket: Socket, start: SessionStart, room: Room, home: Home): Session {
-  return openSession(socket, toInit(start), home, hostOf(start, room, home))
+export function serveSocket(socket: Socket, start: SessionStart, find: FindRoom, home: Home): Session {
+  return openSession(socket, toInit(start), home, hostOf(start, find, home))
 }
 
 /** Hold a session whose socket is gone, and whose runs may be. */
-export function keepSession(start: SessionStart, room: Room, home: Home): void {
-  holdSession(toInit(start), home, hostOf(start, room, home))
+export function keepSession(start: SessionStart, find: FindRoom, home: Home): void {
+  holdSession(toInit(start), home, hostOf(start, find, home))
 }
 
 const toInit = ({ gateway, credential, ...init }: SessionStart): SessionInit => ({
@@ -56,18 +59,23 @@ const toInit = ({ gateway, credential, ...init }: SessionStart): SessionInit => 
   owner: { gateway, credential },
 })
 
-function hostOf({ gateway, credential }: SessionStart, room: Room, home: Home): Host {
-  const findToken = async () => (credential === null ? undefined : room.gate.tokens.get(credential))
+function hostOf({ gateway, credential }: SessionStart, find: FindRoom, home: Home): Host {
+  const tokenIn = async ({ gate }: Room) => (credential === null ? undefined : gate.tokens.get(credential))
   return {
     async start({ request, eventId, runId, wire, defaults }, signal) {
+      const room = await find()
       const options = readDefaults(defaults)
-      const asker = { requestId: newId(), eventId, token: await findToken(), options, wire, signal }
+      const asker = { requestId: newId(), eventId, token: await tokenIn(room), options, wire, signal }
       const asked = await toUniversalCall(request, asker, room)
       const call = { ...asked, ...(runId !== undefined && { runId }), ...home.sharing }
       return toReply(call, await room.run(call))
     },
     checkDefaults: (changed) => void readDefaults(changed),
-    isWelcome: async () => !room.gate.required || (await findToken())?.opens(gateway) === true,
+    async isWelcome() {
+      const room = await find().catch(() => undefined) // the gateway is gone
+      if (!room) return false
+      return !room.gate.required || (await tokenIn(room))?.opens(gateway) === true
+    },
   }
 }
 

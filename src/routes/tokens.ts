@@ -1,5 +1,6 @@
-import type { TokenSettings } from '../config.ts'
+import type { Scope, TokenSettings } from '../config.ts'
 import { sha256 } from '../hash.ts'
+import type { StoredToken } from '../store/config.ts'
 import type { RateSettings } from '../types.ts'
 
 /** A gateway token as it is kept: without its secret. */
@@ -9,10 +10,13 @@ export interface Token {
   readonly digest: string
   /** Limits of its own. */
   readonly rates: RateSettings
+  /** Whether it is good for calls of a gateway. */
   opens(gateway: string): boolean
+  /** Whether it has a scope for a gateway, or for all of them. */
+  may(scope: Scope, gateway?: string): boolean
 }
 
-/** The tokens of a gateway, found by what a client shows. */
+/** The tokens of a gateway, found by what a client shows. Revoked and expired ones are not found. */
 export interface Tokens {
   readonly size: number
   find(credential: string): Promise<Token | undefined>
@@ -20,26 +24,51 @@ export interface Tokens {
   get(digest: string): Promise<Token | undefined>
 }
 
-/** Hash every token once; from then on no secret is held. */
-export function createTokens(settings: readonly TokenSettings[]): Tokens {
+/** Tokens of which some come and go. */
+export interface LiveTokens extends Tokens {
+  /** Those of the store, in place of its earlier ones. */
+  replace(stored: readonly StoredToken[]): void
+}
+
+interface Held extends Token {
+  readonly expiresAt: number | null
+}
+
+/** Hash every configured token once; from then on no secret is held. */
+export function createTokens(settings: readonly TokenSettings[]): LiveTokens {
   // Hashed at the first use, since Workers allow no asynchronous work at start.
-  let table: Promise<ReadonlyMap<string, Token>> | undefined
-  const ready = () => (table ??= hashAll(settings))
-  const get = async (digest: string) => (await ready()).get(digest)
+  let configured: Promise<ReadonlyMap<string, Held>> | undefined
+  let stored: ReadonlyMap<string, Held> = new Map()
+  const get = async (digest: string): Promise<Token | undefined> => {
+    configured ??= hashAll(settings)
+    const held = (await configured).get(digest) ?? stored.get(digest)
+    return held && (held.expiresAt === null || held.expiresAt > Date.now()) ? held : undefined
+  }
   return {
-    size: settings.length,
+    get size() {
+      return settings.length + stored.size
+    },
     get,
     // Looked up by digest: how long that takes tells nothing about a secret, as nobody can steer a digest.
     find: async (credential) => get(await sha256(credential)),
+    replace(rows) {
+      stored = new Map(rows.map((row) => [row.digest, toHeld(row)]))
+    },
   }
 }
 
-async function hashAll(settings: readonly TokenSettings[]): Promise<ReadonlyMap<string, Token>> {
-  const tokens = settings
-    .filter((token) => token.permissions.includes('run'))
-    .map(async ({ name, token, gateways, permissions: _, ...rates }): Promise<Token> => {
-      const opens = (gateway: string) => gateways === undefined || gateways.includes(gateway)
-      return { name, digest: await sha256(token), rates, opens }
-    })
+async function hashAll(settings: readonly TokenSettings[]): Promise<ReadonlyMap<string, Held>> {
+  const tokens = settings.map(async ({ name, token, permissions, gateways = null, ...rates }) =>
+    toHeld({ name, permissions, gateways, rates, digest: await sha256(token), expires_at: null }),
+  )
   return new Map((await Promise.all(tokens)).map((token) => [token.digest, token]))
+}
+
+type Row = Omit<StoredToken, 'id' | 'created_at'>
+
+function toHeld({ name, digest, permissions, gateways, rates, expires_at: expiresAt }: Row): Held {
+  const may = (scope: Scope, gateway?: string): boolean =>
+    permissions.includes(scope) &&
+    (gateways === null || (gateway !== undefined && gateways.includes(gateway)))
+  return { name, digest, rates, expiresAt, may, opens: (gateway) => may('run', gateway) }
 }

@@ -91,7 +91,7 @@ export async function copyInto(run: Run, body: ReadableStream<Uint8Array>, watch
         run.append(event)
       }
     }
-    endWith(run, splitter.rest())
+    endWith(run, splitter.rest(), watch)
   } finally {
     // No effect after the end; a body that has failed rejects here and is closed all the same.
     await reader.cancel().catch(() => undefined)
@@ -102,12 +102,13 @@ export async function copyInto(run: Run, body: ReadableStream<Uint8Array>, watch
  * Some providers leave out the last blank line; half an event must not pass for a whole one.
  * @throws GatewayError provider_failed
  */
-function endWith(run: Run, rest: Uint8Array): void {
+function endWith(run: Run, rest: Uint8Array, watch?: Watch): void {
   if (rest.byteLength === 0) return
   const fields = new TextDecoder().decode(rest).split(/\r\n|\r|\n/)
   const data = fields.filter((line) => line.startsWith('data:')).map((line) => line.slice(5).trim())
   const isWhole = data.length === 0 ? fields.every(isComment) : isComplete(data.join('\n'))
   if (!isWhole) throw new GatewayError('provider_failed', 'The stream ended inside an event')
+  watch?.read(rest)
   run.append(rest)
 }
 

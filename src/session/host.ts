@@ -22,7 +22,7 @@ export interface Host {
   start(asked: Asked, signal: AbortSignal): Promise<Reply>
   /** @throws GatewayError bad_request for settings that do not exist */
   checkDefaults(defaults: Defaults): void
-  /** Whether the session's token still opens the gateway. */
+  /** Whether the session's token still opens the gateway. Never rejects. */
   isWelcome(): Promise<boolean>
 }
 

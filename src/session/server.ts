@@ -64,9 +64,16 @@ export class LiveSession implements Held {
   dueAt(): number | undefined {
     const { detachSeconds, heartbeatSeconds } = this.#home.limits
     if (this.#leftAt !== undefined) return this.#leftAt + detachSeconds * 1_000
+    void this.#dismiss()
     const silentAt = this.#heardAt + heartbeatSeconds * limits.missedHeartbeats * 1_000
     if (this.init.wire !== 'base' && silentAt <= this.#home.now) this.#line?.close(4408, 'silent')
     return undefined
+  }
+
+  /** Close a connection whose token is gone, though nothing is asked over it. Never rejects. */
+  async #dismiss(): Promise<void> {
+    const line = this.#line
+    if (line?.isOpen && !(await this.#host.isWelcome())) line.close(4401, 'token revoked or expired')
   }
 
   expire(): void {

@@ -129,7 +129,7 @@ const slotMs = ({ windowMs, technique }: Window): number =>
 
 const slotOf = (window: Window, at: number): number => at - (at % slotMs(window))
 
-/** Counters that last as long as the process. */
+/** Counters that last no longer than the memory they are in. */
 export function createMemoryCounters(now: () => number = Date.now): Counters {
   const table = new CounterTable()
   return {

@@ -43,10 +43,18 @@ export interface LogRow {
   readonly response_frames: number | null
   readonly tokens_in: number | null
   readonly tokens_out: number | null
+  /** Of the input: read from the provider's cache. */
   readonly tokens_cached: number | null
+  /** Of the input: written to it. */
+  readonly tokens_cache_written: number | null
+  /** Of the output: not shown. */
+  readonly tokens_reasoning: number | null
   readonly usage_basis: 'reported' | 'estimated' | null
-  /** US dollars. */
+  /** US dollars; null where it is not known. */
   readonly cost: number | null
+  readonly cost_basis: 'reported' | 'estimated' | 'unknown'
+  /** The client brought its own prices. */
+  readonly custom_cost: boolean
   /** JSON object of strings, numbers and booleans. */
   readonly metadata: string | null
   readonly user_agent: string | null
@@ -74,59 +82,124 @@ export interface LogPatch {
 /** A row as it is read. */
 export type StoredLog = LogRow & { readonly feedback: number | null; readonly score: number | null }
 
-/** Columns that lists may be filtered and ordered by. */
-export const logKeys = [
-  'id',
-  'created_at',
-  'request_id',
-  'event_id',
-  'principal',
-  'provider',
-  'model',
-  'path',
-  'status_code',
-  'success',
-  'cached',
-  'outcome',
-  'duration',
-  'tokens_in',
-  'tokens_out',
-  'tokens',
-  'cost',
-  'request_content_type',
-  'response_content_type',
-  'feedback',
-  'user_agent',
-] as const
+/** What lists may be filtered by, and what it is; all but the entries of the metadata can also be ordered by. */
+export const logKeys = {
+  id: 'text',
+  created_at: 'number',
+  request_id: 'text',
+  event_id: 'text',
+  principal: 'text',
+  provider: 'text',
+  model: 'text',
+  path: 'text',
+  status_code: 'number',
+  success: 'boolean',
+  cached: 'boolean',
+  outcome: 'text',
+  duration: 'number',
+  tokens_in: 'number',
+  tokens_out: 'number',
+  tokens: 'number',
+  cost: 'number',
+  request_content_type: 'text',
+  response_content_type: 'text',
+  feedback: 'number',
+  user_agent: 'text',
+  'metadata.key': 'text',
+  'metadata.value': 'text',
+} as const
 /** One of them. */
-export type LogKey = (typeof logKeys)[number]
+export type LogKey = keyof typeof logKeys
+/** One that lists can be ordered by. */
+export type LogOrder = Exclude<LogKey, `metadata.${string}`>
 
-/** `{key, operator, value[]}` of contract 8.4; one of the values is enough. */
+/** How a key is compared. */
+export const logOperators = ['eq', 'neq', 'contains', 'lt', 'gt'] as const
+
+/**
+ * `{key, operator, value[]}` of contract 8.4; one of the values is enough, of `neq` none may hold. Booleans are 1 and 0.
+ * `contains` is blind to the case of ASCII letters. What is not known equals nothing.
+ */
 export interface LogFilter {
   readonly key: LogKey
-  readonly operator: 'eq' | 'neq' | 'contains' | 'lt' | 'gt'
+  readonly operator: (typeof logOperators)[number]
   readonly value: readonly (string | number)[]
 }
 
-/** Which logs of a gateway, in which order. */
-export interface LogQuery {
+/** Which logs of a gateway. */
+export interface LogSelection {
   readonly gateway: string
   readonly filters: readonly LogFilter[]
-  readonly orderBy: LogKey
+  /** Contained in some text of the row. */
+  readonly search?: string | undefined
+}
+
+/** Which logs of a gateway, in which order. What is not known comes last. */
+export interface LogQuery extends LogSelection {
+  readonly orderBy: LogOrder
   readonly direction: 'asc' | 'desc'
   readonly limit: number
   readonly offset: number
 }
 
+/** Extremes of a selection; null where nothing is known. */
+export type LogStats = {
+  readonly [K in `${'min' | 'max'}_${'cost' | 'duration' | 'tokens_in' | 'tokens_out' | 'total_tokens'}`]:
+    | number
+    | null
+}
+
+/** What a series is split by. */
+export const seriesDimensions = ['provider', 'model', 'status_code', 'principal', 'outcome', 'path'] as const
+
+/** Sums of one gateway over time. */
+export interface SeriesQuery {
+  readonly gateway: string
+  /** Milliseconds since the epoch; `until` is not a part of it. */
+  readonly from: number
+  readonly until: number
+  readonly bucketMs: number
+  /** A column, or a key of the metadata. */
+  readonly by?: (typeof seriesDimensions)[number] | { readonly metadata: string } | undefined
+  /** Logs that are looked at, from the newest. */
+  readonly rowsMax: number
+  /** Points that are told. */
+  readonly pointsMax: number
+}
+
+/** One bucket of time, of one value of the dimension. */
+export interface SeriesPoint {
+  /** Its beginning, a multiple of `bucketMs`. */
+  readonly at: number
+  /** Null without a dimension, and for what has no value in it. */
+  readonly group: string | null
+  /** Whose first attempt is among the attempts. */
+  readonly requests: number
+  readonly attempts: number
+  readonly errors: number
+  readonly cached: number
+  readonly tokens_in: number
+  readonly tokens_out: number
+  readonly cost: number
+  /** Milliseconds, by nearest rank. */
+  readonly duration_p50: number
+  readonly duration_p90: number
+  readonly duration_p99: number
+}
+
 /** The logs of all gateways. Every method may reject when the store cannot be reached. */
 export interface Logs {
+  /** What has an id that is there already is left out. */
   append(entries: readonly LogEntry[]): Promise<void>
   list(query: LogQuery): Promise<StoredLog[]>
-  count(query: Pick<LogQuery, 'gateway' | 'filters'>): Promise<number>
+  count(selection: LogSelection): Promise<number>
+  stats(selection: LogSelection): Promise<LogStats>
+  series(query: SeriesQuery): Promise<SeriesPoint[]>
   get(gateway: string, id: string): Promise<StoredLog | undefined>
   bodies(gateway: string, id: string): Promise<LogBodies | undefined>
   /** False for a log that is not there. */
   patch(gateway: string, id: string, patch: LogPatch): Promise<boolean>
+  /** The first of them in their order. */
   remove(query: LogQuery): Promise<void>
   /** Keep the newest `rows` of a gateway, and of these what was made at or after `before`, in ms since the epoch. */
   trim(gateway: string, rows: number, before: number): Promise<void>

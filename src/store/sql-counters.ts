@@ -30,75 +30,98 @@ export interface SqlCountersOptions {
   readonly now?: () => number
 }
 
-/** Counters in memory, one process's, written behind to a SQL database and read from it at the first use. */
-export function createSqlCounters(sql: Sql, { report, now = Date.now }: SqlCountersOptions): Counters {
-  const table = new CounterTable()
-  /** What is not written yet, by part. */
-  let unwritten = new Map<string, Slot>()
-  let timer: ReturnType<typeof setTimeout> | undefined
-  let ready: Promise<void> | undefined
+/** Counters in memory, written behind to a SQL database, and read from it at the first use. */
+export function createSqlCounters(sql: Sql, options: SqlCountersOptions): Counters {
+  const counters = new SqlCounters(sql, options)
+  return {
+    take: (_gateway, claims) => counters.take(claims),
+    settle: (_gateway, settlements) => counters.settle(settlements),
+    flush: () => counters.flush(),
+  }
+}
 
-  const load = async (): Promise<void> => {
-    await migrate(sql, 'counters', steps)
-    const rows = await sql.all(
-      'SELECT key, slot, amount, expires_at FROM counters WHERE expires_at > ?',
-      now(),
-    )
-    for (const { key, slot, amount, expires_at } of rows)
-      table.add({
+class SqlCounters {
+  readonly #sql: Sql
+  readonly #report: SqlCountersOptions['report']
+  readonly #now: () => number
+  readonly #table = new CounterTable()
+  /** What is not written yet, by part. */
+  #unwritten = new Map<string, Slot>()
+  #timer: ReturnType<typeof setTimeout> | undefined
+  #ready: Promise<void> | undefined
+
+  constructor(sql: Sql, { report, now = Date.now }: SqlCountersOptions) {
+    this.#sql = sql
+    this.#report = report
+    this.#now = now
+  }
+
+  async take(claims: readonly Claim[]): Promise<Taken> {
+    await this.#open()
+    const at = this.#now()
+    const taken = this.#table.take(claims, at)
+    if (taken.refused === undefined) for (const claim of claims) this.#count(toSlot(claim, at))
+    return taken
+  }
+
+  async settle(settlements: readonly Settlement[]): Promise<void> {
+    await this.#open()
+    for (const settlement of settlements) {
+      const slot = toSlot(settlement, settlement.at)
+      this.#table.add(slot)
+      this.#count(slot)
+    }
+  }
+
+  async flush(): Promise<void> {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    const slots = [...this.#unwritten.values()]
+    this.#unwritten = new Map()
+    try {
+      while (slots.length > 0) {
+        await this.#sql.batch(slots.slice(0, batchSlots).map(toStatement))
+        slots.splice(0, batchSlots)
+      }
+      await this.#sql.batch([['DELETE FROM counters WHERE expires_at <= ?', this.#now()]])
+    } catch (error) {
+      this.#report('counters cannot be written', error)
+      for (const slot of slots) this.#count(slot)
+    }
+  }
+
+  #count(slot: Slot): void {
+    const id = `${slot.slot} ${slot.key}`
+    const amount = (this.#unwritten.get(id)?.amount ?? 0) + slot.amount
+    this.#unwritten.set(id, { ...slot, amount })
+    this.#timer ??= setTimeout(() => void this.flush(), flushMs)
+  }
+
+  /** A store that cannot be read costs what it remembers, and no request. */
+  #open(): Promise<void> {
+    this.#ready ??= this.#load().catch((error: unknown) => this.#report('counters cannot be read', error))
+    return this.#ready
+  }
+
+  async #load(): Promise<void> {
+    await migrate(this.#sql, 'counters', steps)
+    const query = 'SELECT key, slot, amount, expires_at FROM counters WHERE expires_at > ?'
+    for (const { key, slot, amount, expires_at } of await this.#sql.all(query, this.#now())) {
+      const own = {
         key: String(key),
         slot: Number(slot),
         amount: Number(amount),
         expiresAt: Number(expires_at),
-      })
-  }
-  /** A store that cannot be read costs what it remembers, and no request. */
-  const open = (): Promise<void> =>
-    (ready ??= load().catch((error: unknown) => report('counters cannot be read', error)))
-
-  const count = (slot: Slot): void => {
-    const id = `${slot.slot} ${slot.key}`
-    const amount = (unwritten.get(id)?.amount ?? 0) + slot.amount
-    unwritten.set(id, { ...slot, amount })
-    timer ??= setTimeout(() => void flush(), flushMs)
-  }
-
-  const flush = async (): Promise<void> => {
-    clearTimeout(timer)
-    timer = undefined
-    const slots = unwritten
-    unwritten = new Map()
-    const statements = [...slots.values()].map(
-      ({ key, slot, amount, expiresAt }): Statement => [upsert, key, slot, amount, expiresAt],
-    )
-    try {
-      for (let at = 0; at < statements.length; at += batchSlots) {
-        await sql.batch(statements.slice(at, at + batchSlots))
-        for (const id of [...slots.keys()].slice(0, batchSlots)) slots.delete(id)
       }
-      await sql.batch([['DELETE FROM counters WHERE expires_at <= ?', now()]])
-    } catch (error) {
-      report('counters cannot be written', error)
-      for (const slot of slots.values()) count(slot)
+      this.#table.add(own)
     }
   }
-
-  return {
-    async take(_gateway: string, claims: readonly Claim[]): Promise<Taken> {
-      await open()
-      const at = now()
-      const taken = table.take(claims, at)
-      if (taken.refused === undefined) for (const claim of claims) count(toSlot(claim, at))
-      return taken
-    },
-    async settle(_gateway: string, settlements: readonly Settlement[]) {
-      await open()
-      for (const settlement of settlements) {
-        const slot = toSlot(settlement, settlement.at)
-        table.add(slot)
-        count(slot)
-      }
-    },
-    flush,
-  }
 }
+
+const toStatement = ({ key, slot, amount, expiresAt }: Slot): Statement => [
+  upsert,
+  key,
+  slot,
+  amount,
+  expiresAt,
+]

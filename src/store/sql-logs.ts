@@ -1,15 +1,7 @@
-import type {
-  LogBodies,
-  LogEntry,
-  LogFilter,
-  LogKey,
-  LogPatch,
-  LogQuery,
-  LogRow,
-  Logs,
-  StoredLog,
-} from './logs.ts'
-import { migrate, type Sql, type SqlRow, type SqlValue, type Statement } from './sql.ts'
+import type { LogBodies, LogEntry, LogPatch, LogQuery, LogRow, LogStats, Logs, StoredLog } from './logs.ts'
+import { opener, type Sql, type SqlRow, type SqlValue, type Statement, writable } from './sql.ts'
+import { seriesStatement, toPoint } from './sql-series.ts'
+import { columnOf, toWhere } from './sql-where.ts'
 
 /** Columns of a row, in the order of `LogRow`, and their types. */
 const columns: { readonly [K in keyof LogRow]: string } = {
@@ -43,40 +35,44 @@ const columns: { readonly [K in keyof LogRow]: string } = {
   tokens_in: 'INTEGER',
   tokens_out: 'INTEGER',
   tokens_cached: 'INTEGER',
+  tokens_cache_written: 'INTEGER',
+  tokens_reasoning: 'INTEGER',
   usage_basis: 'TEXT',
   cost: 'DOUBLE PRECISION',
+  cost_basis: "TEXT NOT NULL DEFAULT 'unknown'",
+  custom_cost: 'INTEGER NOT NULL DEFAULT 0',
   metadata: 'TEXT',
   user_agent: 'TEXT',
 }
 const names = Object.keys(columns) as (keyof LogRow)[]
-const booleans: readonly string[] = ['success', 'cached', 'streamed', 'upstream_stopped']
+const booleans: readonly string[] = ['success', 'cached', 'streamed', 'upstream_stopped', 'custom_cost']
 
 const definition = Object.entries(columns)
   .map(([name, type]) => `${name} ${type}`)
   .join(', ')
 const steps = [
   [
-    `CREATE TABLE logs (${definition}, feedback INTEGER, score INTEGER)`,
+    `CREATE TABLE logs (${definition}, feedback INTEGER, score DOUBLE PRECISION)`,
     'CREATE INDEX logs_by_time ON logs (gateway, created_at)',
     'CREATE TABLE log_bodies (id TEXT NOT NULL, part TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (id, part))',
+    'CREATE TABLE log_metadata (id TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (id, name))',
   ],
 ]
 const insertRow = `INSERT INTO logs (${names.join(', ')}) VALUES (${names.map(() => '?').join(', ')}) ON CONFLICT (id) DO NOTHING`
 /** A row a body, since a value of some stores is no larger than 2 MB. */
 const insertBody =
   'INSERT INTO log_bodies (id, part, body) VALUES (?, ?, ?) ON CONFLICT (id, part) DO NOTHING'
+const insertMetadata =
+  'INSERT INTO log_metadata (id, name, value) VALUES (?, ?, ?) ON CONFLICT (id, name) DO NOTHING'
+/** Durable Objects bind 100 values to a statement. */
+const removedRows = 90
+const removals = ['log_bodies', 'log_metadata', 'logs'].map(
+  (table) => `DELETE FROM ${table} WHERE id IN (${Array(removedRows).fill('?').join(', ')})`,
+)
 
 /** Logs in a SQL database; its tables are made at the first use. */
 export function createSqlLogs(sql: Sql): Logs {
-  let ready: Promise<void> | undefined
-  const open = async (): Promise<Sql> => {
-    ready ??= migrate(sql, 'logs', steps).catch((error: unknown) => {
-      ready = undefined // a locked file may be free the next time
-      throw error
-    })
-    await ready
-    return sql
-  }
+  const open = opener(sql, 'logs', steps)
 
   return {
     async append(entries) {
@@ -84,15 +80,22 @@ export function createSqlLogs(sql: Sql): Logs {
     },
     async list(query) {
       const [where, values] = toWhere(query)
-      const order = `${expressions[query.orderBy] ?? query.orderBy} ${query.direction === 'asc' ? 'ASC' : 'DESC'}`
-      const text = `SELECT * FROM logs WHERE ${where} ORDER BY ${order}, id DESC LIMIT ? OFFSET ?`
+      const text = `SELECT * FROM logs WHERE ${where} ${orderOf(query)} LIMIT ? OFFSET ?`
       const rows = await (await open()).all(text, ...values, query.limit, query.offset)
       return rows.map(toLog)
     },
-    async count(query) {
-      const [where, values] = toWhere(query)
+    async count(selection) {
+      const [where, values] = toWhere(selection)
       const [row] = await (await open()).all(`SELECT count(*) AS total FROM logs WHERE ${where}`, ...values)
       return Number(row?.total ?? 0)
+    },
+    async stats(selection) {
+      const [where, values] = toWhere(selection)
+      const [row] = await (await open()).all(`SELECT ${extremes} FROM logs WHERE ${where}`, ...values)
+      return row as unknown as LogStats
+    },
+    async series(query) {
+      return (await (await open()).all(...seriesStatement(query))).map(toPoint)
     },
     async get(gateway, id) {
       const [row] = await (await open()).all('SELECT * FROM logs WHERE gateway = ? AND id = ?', gateway, id)
@@ -109,70 +112,109 @@ export function createSqlLogs(sql: Sql): Logs {
     },
     async patch(gateway, id, patch) {
       const db = await open()
-      const set = Object.entries(patch).filter(([name]) => patchable.includes(name as keyof LogPatch))
       const found = await db.all('SELECT id FROM logs WHERE gateway = ? AND id = ?', gateway, id)
-      if (set.length > 0 && found.length > 0) {
-        const text = `UPDATE logs SET ${set.map(([name]) => `${name} = ?`).join(', ')} WHERE gateway = ? AND id = ?`
-        await db.batch([[text, ...set.map(([, value]) => value as SqlValue), gateway, id]])
-      }
+      if (found.length > 0) await db.batch(toUpdates(id, patch))
       return found.length > 0
     },
     async remove(query) {
       const [where, values] = toWhere(query)
-      const order = `${expressions[query.orderBy] ?? query.orderBy} ${query.direction === 'asc' ? 'ASC' : 'DESC'}`
-      const ids = `SELECT id FROM logs WHERE ${where} ORDER BY ${order} LIMIT ?`
-      await deleteWhere(await open(), ids, [...values, query.limit])
+      const text = `SELECT id FROM logs WHERE ${where} ${orderOf(query)} LIMIT ?`
+      await removeAll(await open(), [text, ...values], query.limit)
     },
     async trim(gateway, rows, before) {
       const db = await open()
-      const newest = 'SELECT created_at FROM logs WHERE gateway = ? ORDER BY created_at DESC LIMIT 1 OFFSET ?'
-      const [first] = await db.all(newest, gateway, rows)
-      const until = Math.max(before - 1, Number(first?.created_at ?? -1))
-      await deleteWhere(db, 'SELECT id FROM logs WHERE gateway = ? AND created_at <= ?', [gateway, until])
+      const newest =
+        'SELECT created_at, id FROM logs WHERE gateway = ? ORDER BY created_at DESC, id DESC LIMIT 1 OFFSET ?'
+      const [last] = await db.all(newest, gateway, rows)
+      const { created_at: at = -1, id = '' } = last ?? {}
+      const older = 'created_at < ? OR created_at < ? OR (created_at = ? AND id <= ?)'
+      const text = `SELECT id FROM logs WHERE gateway = ? AND (${older}) ORDER BY created_at LIMIT ?`
+      await removeAll(db, [text, gateway, before, at, at, id], Number.POSITIVE_INFINITY)
     },
   }
 }
 
 const patchable: readonly (keyof LogPatch)[] = ['feedback', 'score', 'metadata']
-/** Keys that are no columns. */
-const expressions: { readonly [K in LogKey]?: string } = {
-  tokens: '(coalesce(tokens_in, 0) + coalesce(tokens_out, 0))',
+const measured = {
+  cost: 'cost',
+  duration: 'duration',
+  tokens_in: 'tokens_in',
+  tokens_out: 'tokens_out',
+  total_tokens: columnOf('tokens'),
 }
-const operators = { eq: '=', neq: '<>', lt: '<', gt: '>' } as const
+const extremes = Object.entries(measured)
+  .flatMap(([name, column]) => [`min(${column}) AS min_${name}`, `max(${column}) AS max_${name}`])
+  .join(', ')
 
-async function deleteWhere(sql: Sql, ids: string, values: readonly SqlValue[]): Promise<void> {
-  await sql.batch([
-    [`DELETE FROM log_bodies WHERE id IN (${ids})`, ...values],
-    [`DELETE FROM logs WHERE id IN (${ids})`, ...values],
-  ])
+/** Nulls last, as databases disagree; said only where there may be some, since no index is in that order. */
+function orderOf({ orderBy, direction }: Pick<LogQuery, 'orderBy' | 'direction'>): string {
+  const column = columnOf(orderBy)
+  const type: string | undefined = columns[orderBy as keyof LogRow]
+  const isKnown = orderBy === 'id' || orderBy === 'tokens' || type?.endsWith('NOT NULL')
+  return `ORDER BY ${isKnown ? '' : `${column} IS NULL, `}${column} ${direction === 'asc' ? 'ASC' : 'DESC'}, id DESC`
+}
+
+/** Remove what a query finds, a few at a time, so that nobody waits for long; it takes its limit last. */
+async function removeAll(sql: Sql, [text, ...values]: Statement, max: number): Promise<void> {
+  for (let left = max; left > 0; left -= removedRows) {
+    const limit = Math.min(left, removedRows)
+    const ids = (await sql.all(text, ...values, limit)).map(({ id }) => String(id))
+    const last = ids.at(-1)
+    if (last === undefined) return
+    // Always as many, so that the statements are prepared once.
+    const padded = [...ids, ...Array<string>(removedRows - ids.length).fill(last)]
+    await sql.batch(removals.map((removal) => [removal, ...padded]))
+    if (ids.length < limit) return
+  }
 }
 
 function toStatements({ row, bodies }: LogEntry): Statement[] {
   const values = names.map((name): SqlValue => {
     const value = row[name]
-    return typeof value === 'boolean' ? Number(value) : value
+    return typeof value === 'boolean' ? Number(value) : toValue(value)
   })
   const kept = Object.entries(bodies).filter(([, body]) => body !== null)
-  return [[insertRow, ...values], ...kept.map(([part, body]): Statement => [insertBody, row.id, part, body])]
-}
-
-function toWhere({ gateway, filters }: Pick<LogQuery, 'gateway' | 'filters'>): [string, SqlValue[]] {
-  const parts = filters.map(toCondition)
   return [
-    ['gateway = ?', ...parts.map(([text]) => text)].join(' AND '),
-    [gateway, ...parts.flatMap(([, v]) => v)],
+    [insertRow, ...values],
+    ...kept.map(([part, body]): Statement => [insertBody, row.id, part, toValue(body)]),
+    ...toMetadata(row.id, row.metadata),
   ]
 }
 
-function toCondition({ key, operator, value }: LogFilter): [string, SqlValue[]] {
-  const column = expressions[key] ?? key
-  if (value.length === 0) return ['1 = 1', []]
-  if (operator === 'contains') {
-    const escaped = value.map((text) => `%${String(text).replace(/[\\%_]/g, '\\$&')}%`)
-    return [`(${value.map(() => `${column} LIKE ? ESCAPE '\\'`).join(' OR ')})`, escaped]
+const toValue = (value: SqlValue): SqlValue => (typeof value === 'string' ? writable(value) : value)
+
+function toUpdates(id: string, patch: LogPatch): Statement[] {
+  const set = Object.entries(patch).filter(([name]) => patchable.includes(name as keyof LogPatch))
+  const values = set.map(([, value]) => value as SqlValue)
+  const update: Statement = [
+    `UPDATE logs SET ${set.map(([name]) => `${name} = ?`).join(', ')} WHERE id = ?`,
+    ...values,
+    id,
+  ]
+  const { metadata } = patch
+  const anew: Statement[] =
+    metadata === undefined ? [] : [['DELETE FROM log_metadata WHERE id = ?', id], ...toMetadata(id, metadata)]
+  return [...(set.length > 0 ? [update] : []), ...anew]
+}
+
+/** The entries of a metadata object as rows of their own, to be found by. */
+function toMetadata(id: string, metadata: string | null): Statement[] {
+  if (metadata === null) return []
+  return Object.entries(parseObject(metadata)).map(([name, value]) => [
+    insertMetadata,
+    id,
+    writable(name),
+    writable(String(value)),
+  ])
+}
+
+function parseObject(text: string): object {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null ? value : {}
+  } catch {
+    return {} // what was taken out of it left no JSON
   }
-  const glue = operator === 'neq' ? ' AND ' : ' OR '
-  return [`(${value.map(() => `${column} ${operators[operator]} ?`).join(glue)})`, [...value]]
 }
 
 function toLog(row: SqlRow): StoredLog {

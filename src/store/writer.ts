@@ -52,94 +52,115 @@ const sizeOf = ({ bodies }: LogEntry): number =>
   (bodies.request?.length ?? 0) + (bodies.response?.length ?? 0)
 
 /** A store that cannot be reached costs records, with a word to `report`, and never an answer. */
-export function createLogWriter({ logs, retentionOf, report, defer }: WriterOptions): LogWriter {
-  /** Taken out before they are written: work of one request may not wait for that of another, which may be cut off. */
-  const waiting: LogEntry[] = []
-  const writing = new Set<Promise<boolean>>()
-  const untrimmed = new Map<string, number>()
-  /** Gateways that take no more. */
-  const full = new Set<string>()
-  let bytes = 0
-  let lost = 0
-  let isDegraded = false
-  /** When the next write is due. */
-  let dueAt = 0
+export function createLogWriter(options: WriterOptions): LogWriter {
+  const writer = new Writer(options)
+  return {
+    add: (entry) => writer.add(entry),
+    flush: () => writer.settle(),
+    health: () => writer.health(),
+  }
+}
 
-  const writeBatch = async (): Promise<boolean> => {
-    const batch = waiting.splice(0, batchRows)
+class Writer {
+  readonly #options: WriterOptions
+  /** Taken out before they are written: work of one request may not wait for that of another, which may be cut off. */
+  readonly #waiting: LogEntry[] = []
+  readonly #writing = new Set<Promise<boolean>>()
+  /** Rows written since a gateway's retention was looked at. */
+  readonly #untrimmed = new Map<string, number>()
+  /** Gateways that take no more. */
+  readonly #full = new Set<string>()
+  #bytes = 0
+  #lost = 0
+  #isDegraded = false
+  /** When the next write is due, in ms since the epoch; 0 when none is. */
+  #dueAt = 0
+
+  constructor(options: WriterOptions) {
+    this.#options = options
+  }
+
+  add(entry: LogEntry): void {
+    if (this.#full.has(entry.row.gateway)) return
+    const size = sizeOf(entry)
+    if (this.#waiting.length >= waitingRows || this.#bytes + size > waitingBytes) {
+      this.#lost += 1
+      return
+    }
+    this.#waiting.push(entry)
+    this.#bytes += size
+    if (this.#waiting.length < batchRows || this.#isDegraded) this.#later(flushMs)
+    else this.#options.defer?.(this.#flush())
+  }
+
+  health(): Health {
+    return { status: this.#isDegraded || this.#lost > 0 ? 'degraded' : 'ok', lost: this.#lost }
+  }
+
+  /** Write what waits, and wait for what is being written. */
+  async settle(): Promise<void> {
+    await this.#flush()
+    await Promise.all(this.#writing)
+  }
+
+  async #flush(): Promise<void> {
+    let isWritten = true
+    while (this.#waiting.length > 0 && isWritten) {
+      const one = this.#writeBatch()
+      this.#writing.add(one)
+      isWritten = await one
+      this.#writing.delete(one)
+    }
+    if (!isWritten) this.#later(retryMs)
+  }
+
+  async #writeBatch(): Promise<boolean> {
+    const { logs, report } = this.#options
+    const batch = this.#waiting.splice(0, batchRows)
     try {
       await logs.append(batch)
-      for (const entry of batch) bytes -= sizeOf(entry)
-      isDegraded = false
-      await trim(batch)
-      return true
     } catch (error) {
-      waiting.unshift(...batch)
-      if (!isDegraded) report('logs cannot be written', error)
-      isDegraded = true
+      this.#waiting.unshift(...batch)
+      if (!this.#isDegraded) report('logs cannot be written', error)
+      this.#isDegraded = true
       return false
     }
+    for (const entry of batch) this.#bytes -= sizeOf(entry)
+    this.#isDegraded = false
+    await this.#trim(batch)
+    return true
   }
 
-  const trim = async (batch: readonly LogEntry[]): Promise<void> => {
-    for (const { row } of batch) untrimmed.set(row.gateway, (untrimmed.get(row.gateway) ?? 0) + 1)
-    for (const [gateway, rows] of untrimmed) {
+  async #trim(batch: readonly LogEntry[]): Promise<void> {
+    for (const { row } of batch) this.#untrimmed.set(row.gateway, (this.#untrimmed.get(row.gateway) ?? 0) + 1)
+    for (const [gateway, rows] of this.#untrimmed) {
       if (rows < trimRows) continue
-      untrimmed.delete(gateway)
-      const { rows: kept, strategy, ageMs } = retentionOf(gateway)
-      const before = ageMs === undefined ? 0 : Date.now() - ageMs
-      const rowsMax = strategy === 'DELETE_OLDEST' ? kept : Number.MAX_SAFE_INTEGER
-      try {
-        await logs.trim(gateway, rowsMax, before)
-        if (rowsMax !== kept && (await logs.count({ gateway, filters: [] })) >= kept) full.add(gateway)
-        else full.delete(gateway)
-      } catch (error) {
-        report('logs cannot be trimmed', error)
-      }
+      this.#untrimmed.delete(gateway)
+      await this.#retain(gateway).catch((error: unknown) =>
+        this.#options.report('logs cannot be trimmed', error),
+      )
     }
   }
 
-  const flush = async (): Promise<void> => {
-    let isWritten = true
-    while (waiting.length > 0 && isWritten) {
-      const one = writeBatch()
-      writing.add(one)
-      isWritten = await one
-      writing.delete(one)
-    }
-    if (!isWritten) later(retryMs)
+  async #retain(gateway: string): Promise<void> {
+    const { logs, retentionOf } = this.#options
+    const { rows, strategy, ageMs } = retentionOf(gateway)
+    const before = ageMs === undefined ? 0 : Date.now() - ageMs
+    const isStopping = strategy === 'STOP_INSERTING'
+    await logs.trim(gateway, isStopping ? Number.MAX_SAFE_INTEGER : rows, before)
+    if (isStopping && (await logs.count({ gateway, filters: [] })) >= rows) this.#full.add(gateway)
+    else this.#full.delete(gateway)
   }
 
-  const later = (ms: number): void => {
+  #later(ms: number): void {
     const now = Date.now()
     // One that is overdue was cut off with the request that it was begun in.
-    if (now < dueAt + flushMs) return
-    dueAt = now + ms
+    if (now < this.#dueAt + flushMs) return
+    this.#dueAt = now + ms
     const work = pause(ms).then(() => {
-      dueAt = 0
-      return flush()
+      this.#dueAt = 0
+      return this.#flush()
     })
-    defer?.(work)
-  }
-
-  return {
-    add(entry) {
-      if (full.has(entry.row.gateway)) return
-      const size = sizeOf(entry)
-      if (waiting.length >= waitingRows || bytes + size > waitingBytes) {
-        lost += 1
-        return
-      }
-      waiting.push(entry)
-      bytes += size
-      if (waiting.length < batchRows || isDegraded) return later(flushMs)
-      const work = flush()
-      defer?.(work)
-    },
-    async flush() {
-      await flush()
-      await Promise.all(writing)
-    },
-    health: () => ({ status: isDegraded || lost > 0 ? 'degraded' : 'ok', lost }),
+    this.#options.defer?.(work)
   }
 }

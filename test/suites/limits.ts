@@ -77,6 +77,48 @@ export function limitsSuite(target: Target): void {
     )
   })
 
+  test('money spent counts for whoever spent it, and for the providers that the rule names', async () => {
+    const spend = async (user: string, provider = 'openai') => {
+      const headers = {
+        'cf-aig-metadata': JSON.stringify({ user }),
+        'cf-aig-custom-cost': JSON.stringify({ total_cost: 0.0004 }),
+      }
+      const answer = await post(at(target, `/${provider}/chat/completions`, 'thrifty'), chat('x'), headers)
+      await answer.text()
+      return answer.status
+    }
+    const user = newKey()
+    const statuses: number[] = []
+    for (let count = 0; count < 5; count += 1) statuses.push(await spend(user))
+    // A dollar's thousandth: reached by the third.
+    expect(statuses).toEqual([200, 200, 200, 429, 429])
+    expect([await spend(newKey()), await spend(user, 'groq')]).toEqual([200, 200])
+    // At once, each is counted before its answer is there.
+    const other = newKey()
+    const crowded = await Promise.all(Array.from({ length: 20 }, () => spend(other)))
+    expect(crowded.filter((status) => status === 200)).toHaveLength(3)
+  })
+
+  test('a list whose first provider may spend no more is served by its second', async () => {
+    const headers = {
+      'cf-aig-metadata': JSON.stringify({ user: newKey() }),
+      'cf-aig-custom-cost': JSON.stringify({ total_cost: 1 }),
+    }
+    const list = ['openai', 'groq'].map((provider) => ({
+      provider,
+      endpoint: 'chat/completions',
+      headers,
+      query: chat('x'),
+    }))
+    const steps: (string | null)[] = []
+    for (let count = 0; count < 2; count += 1) {
+      const answer = await post(at(target, '', 'thrifty'), list)
+      await answer.text()
+      steps.push(answer.headers.get('cf-aig-step'))
+    }
+    expect(steps).toEqual(['0', '1'])
+  })
+
   test('what the provider failed uses up no tokens', async () => {
     for (let count = 0; count < 10; count += 1) {
       const headers = { ...upstream({ status: 500 }), 'cf-aig-metadata': '{"a":1}' }

@@ -19,12 +19,13 @@ export class Line {
 
   /** For frames that answer a message at once; a client that sends faults and never reads is put off. */
   refuse(frame: string): void {
+    if (this.#unsentRefusals >= limits.unsentRefusals) return this.close(1013, 'reader too slow')
+    const room = this.socket.send(frame)
+    if (!room) return
     this.#unsentRefusals += 1
-    if (this.#unsentRefusals > limits.unsentRefusals) this.close(1013, 'reader too slow')
-    else
-      void Promise.resolve(this.socket.send(frame)).then(() => {
-        this.#unsentRefusals -= 1
-      })
+    void room.then(() => {
+      this.#unsentRefusals -= 1
+    })
   }
 
   reading(eventId: string): Reader | undefined {

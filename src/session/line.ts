@@ -19,7 +19,7 @@ export class Line {
 
   /** For frames that answer a message at once; a client that sends faults and never reads is put off. */
   refuse(frame: string): void {
-    if (this.#unsentRefusals >= limits.unsentRefusals) return this.close(1013, 'reader too slow')
+    if (this.#unsentRefusals >= limits.unsentRefusals) this.close(1013, 'reader too slow')
     const room = this.socket.send(frame)
     if (!room) return
     this.#unsentRefusals += 1

@@ -12,6 +12,7 @@ import { limitsSuite } from './limits.ts'
 import { lineSuite } from './line.ts'
 import { propertySuite } from './property.ts'
 import { realtimeSuite } from './realtime.ts'
+import { realtimeClientsSuite } from './realtime-clients.ts'
 import { runsSuite } from './runs.ts'
 import { socketSuite } from './socket.ts'
 import { universalSuite } from './universal.ts'
@@ -29,6 +30,7 @@ export function gatewaySuites(target: Target | undefined, runtime: RuntimeName):
     describe('cache', () => cacheSuite(target))
     describe('limits', () => limitsSuite(target))
     describe('realtime', () => realtimeSuite(target))
+    describe('realtime clients', () => realtimeClientsSuite(target))
     describe('runs', () => runsSuite(target))
     describe('fairness', () => fairnessSuite(target))
     describe('whatever happens', () => propertySuite(target))

@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { basename } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
 import { bundleWorker } from './adapters/workers/bundle.ts'
@@ -23,9 +24,17 @@ const requireShim =
   "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);"
 await build({
   ...common,
-  entryPoints: ['src/index.ts', 'adapters/node.ts', 'adapters/bun.ts', 'adapters/deno.ts', 'adapters/cli.ts'],
+  entryPoints: [
+    'src/index.ts',
+    { in: 'src/manage/app.ts', out: 'manage' },
+    { in: 'adapters/prices.ts', out: 'pricing' },
+    { in: 'src/observe/assemble/assemble.ts', out: 'assemble' },
+    'adapters/node.ts',
+    'adapters/bun.ts',
+    'adapters/deno.ts',
+    'adapters/cli.ts',
+  ].map((entry) => (typeof entry === 'string' ? { in: entry, out: basename(entry, '.ts') } : entry)),
   outdir: 'dist',
-  entryNames: '[name]',
   splitting: true,
   platform: 'node',
   minifySyntax: true,
@@ -64,7 +73,7 @@ if (missing.length > 0) throw new Error(`package.json names what was not built: 
 
 const sizes = [
   ['core (src/index.ts, minified)', core.outputFiles[0].contents],
-  ...['index', 'node', 'bun', 'deno', 'cli', 'deno-deploy', 'worker', 'client'].map((name) => [
+  ...['index', 'manage', 'node', 'bun', 'deno', 'cli', 'deno-deploy', 'worker', 'client'].map((name) => [
     `dist/${name}.js`,
     readFileSync(`dist/${name}.js`),
   ]),

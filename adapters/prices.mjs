@@ -1,11 +1,12 @@
 // Reduces the price list of @pydantic/genai-prices (MIT) to the books of the providers in our table, and writes it to
-// src/observe/prices.json: `node adapters/prices.mjs`. Its newest version is taken by `npm i -D -E @pydantic/genai-prices`.
+// src/observe/prices.json: `node adapters/prices.mjs`; with `--check` it only tells whether that is what is there. Its
+// newest version is taken by `npm i -D -E @pydantic/genai-prices`, its day by `npm view @pydantic/genai-prices time`.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { calcPrice, findProvider } from '@pydantic/genai-prices'
 import { createFindPrice } from '../src/observe/prices.ts'
 import { table } from '../src/providers/table.ts'
 
-/** Day of the version that is pinned; of `npm view @pydantic/genai-prices time`. */
+/** Day of the version that is pinned. */
 const date = '2026-09-23'
 const file = new URL('../src/observe/prices.json', import.meta.url)
 const { version } = JSON.parse(
@@ -100,7 +101,9 @@ wanted.forEach(add)
 const list = { source: `@pydantic/genai-prices ${version}`, date, books }
 assertSame(list)
 const rules = Object.values(books).flatMap((book) => book.rules)
-writeFileSync(file, toText(list))
+if (!process.argv.includes('--check')) writeFileSync(file, toText(list))
+else if (readFileSync(file, 'utf8') !== toText(list))
+  throw new Error('src/observe/prices.json is not of this version')
 console.log(
   `${rules.length} rules of ${Object.keys(books).length} providers: ${Object.keys(books).join(' ')}`,
 )

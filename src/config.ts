@@ -1,6 +1,10 @@
-import * as z from 'zod'
+import { en } from 'zod/locales'
+import * as z from 'zod/mini'
 import { type SessionLimits, sessionDefaults } from './limits.ts'
+import { type PriceSettings, priceSettings } from './prices.ts'
 import type { Backoff, RateSettings, SpendRule } from './types.ts'
+
+z.config(en())
 
 /** What a token may do: use gateways, read of them, and change them. */
 export const scopes = ['run', 'read', 'edit'] as const
@@ -8,11 +12,11 @@ export const scopes = ['run', 'read', 'edit'] as const
 export type Scope = (typeof scopes)[number]
 
 /** A secret in clear, or `env:NAME` for a variable of the environment. */
-const secret = z.string().min(1)
+const secret = z.string().check(z.minLength(1))
 /** The name of a gateway, an account or a provider. */
-export const slug: z.ZodString = z
+export const slug: z.ZodMiniString = z
   .string()
-  .regex(/^[a-z0-9][a-z0-9_-]{0,63}$/i, 'letters, digits, - and _, 64 at most')
+  .check(z.regex(/^[a-z0-9][a-z0-9_-]{0,63}$/i, 'letters, digits, - and _, 64 at most'))
 const httpUrl = z.url({ protocol: /^https?$/ })
 const socketUrl = z.url({ protocol: /^wss?$/ })
 
@@ -32,12 +36,21 @@ export interface GatewaySettings extends RateSettings {
   cors_origins: string[]
   /** Record requests that do not say (`cf-aig-collect-log`). Default: true. */
   collect_logs?: boolean | undefined
+  /** Default of `cf-aig-compat-lenient`. Default: false. */
+  compat_lenient?: boolean | undefined
+  /**
+   * Ask for the usage of streams whose client does not, where the provider takes that, and keep the event that tells it
+   * from the client. Default: true.
+   */
+  stream_usage?: boolean | undefined
   /** Records kept, 1,000 to 10,000,000. Default: 1,000,000. */
   log_management?: number | null | undefined
   /** What gives way then. Default: `DELETE_OLDEST`. */
   log_management_strategy?: 'STOP_INSERTING' | 'DELETE_OLDEST' | null | undefined
   /** Days until a record goes, 1 to 3,650. Default: never. */
   log_retention_days?: number | null | undefined
+  /** Drop what is kept of answers when the management API changes the gateway. Default: false. */
+  cache_invalidate_on_update?: boolean | undefined
   /** Seconds that answers are kept for identical requests, 60 to 2,678,400; 0 or null: not. Default: null. */
   cache_ttl?: number | null | undefined
   /** What may be spent, 20 rules at most. */
@@ -75,41 +88,14 @@ export interface ProviderSettings {
   realtime_fallback?: string | undefined
   /** Fills `{account_id}` in the base URL of `workers-ai`. */
   account_id?: string | undefined
+  /** The wire of its chat, by the name of a dialect. Default: the row's; of a new row `openai`. */
+  dialect?: string | undefined
+  /** Models that `compat/models` lists. */
+  models?: string[] | undefined
+  /** Whether it takes `stream_options.include_usage`. Default: the row's; of a new row false. */
+  stream_usage?: boolean | undefined
   /** What its models cost, before the price list; the rule that names most of a model's letters counts. */
   prices?: PriceSettings[] | undefined
-}
-
-/** US dollars for each kind of token; a kind that is not named costs what the whole does that it is part of. */
-export interface PriceRates {
-  input?: number | undefined
-  output?: number | undefined
-  cache_read?: number | undefined
-  cache_write?: number | undefined
-  cache_write_1h?: number | undefined
-  reasoning?: number | undefined
-  audio_input?: number | undefined
-  audio_output?: number | undefined
-  audio_cache_read?: number | undefined
-  image_input?: number | undefined
-  image_output?: number | undefined
-  image_cache_read?: number | undefined
-}
-
-/** What some models of a provider cost. */
-export interface PriceSettings {
-  /** Their names, in which `*` stands for any text. */
-  model: string | string[]
-  /** Dollars for a million tokens. */
-  per_million?: PriceRates | undefined
-  /** Dollars for one token, instead. */
-  per_token?: PriceRates | undefined
-  per_request?: number | undefined
-  per_search?: number | undefined
-  per_audio_hour?: number | undefined
-  /** For requests with a larger input, for all of their tokens; in rising order. */
-  above?:
-    | { input_tokens: number; per_million?: PriceRates | undefined; per_token?: PriceRates | undefined }[]
-    | undefined
 }
 
 /** The configuration as its schema leaves it, secrets resolved. */
@@ -124,6 +110,8 @@ export interface Config {
   declaresGateways: boolean
   tokens: TokenSettings[]
   providers: Record<string, ProviderSettings>
+  /** Names of models of one's own: each a list of `{provider}/{model}`, tried in order. */
+  aliases: Record<string, string[]>
   /** Limits of sessions and runs. */
   limits: SessionLimits
 }
@@ -132,101 +120,103 @@ const month = 2_678_400
 const year = 31_622_400
 
 const rateSettings = {
-  rate_limiting_interval: z.int().min(0).max(year).nullish(),
-  rate_limiting_limit: z.int().min(0).nullish(),
-  rate_limiting_tokens: z.int().min(0).nullish(),
-  rate_limiting_technique: z.enum(['fixed', 'sliding']).nullish(),
+  rate_limiting_interval: z.nullish(z.int().check(z.minimum(0), z.maximum(year))),
+  rate_limiting_limit: z.nullish(z.int().check(z.minimum(0))),
+  rate_limiting_tokens: z.nullish(z.int().check(z.minimum(0))),
+  rate_limiting_technique: z.nullish(z.enum(['fixed', 'sliding'])),
 }
 
 const dimension = z.union([
-  z.strictObject({ mode: z.literal('filter'), values: z.array(z.string()).min(1) }),
+  z.strictObject({ mode: z.literal('filter'), values: z.array(z.string()).check(z.minLength(1)) }),
   z.strictObject({ mode: z.literal('partition') }),
 ])
 
 const spendRule = z.strictObject({
-  id: z.string().min(1).max(64),
-  enabled: z.boolean().optional(),
+  id: z.string().check(z.minLength(1), z.maxLength(64)),
+  enabled: z.optional(z.boolean()),
   limitType: z.literal('cost'),
-  limit: z.number().positive(),
-  window: z.int().min(1).max(year),
+  limit: z.number().check(z.positive()),
+  window: z.int().check(z.minimum(1), z.maximum(year)),
   technique: z.enum(['fixed', 'sliding']),
-  provider: dimension.optional(),
-  model: dimension.optional(),
-  metadata: z.record(z.string(), dimension).optional(),
+  provider: z.optional(dimension),
+  model: z.optional(dimension),
+  metadata: z.optional(z.record(z.string(), dimension)),
 })
 
+const never = (value: false | null | 'postpaid' | 'unified') =>
+  z.optional(z.literal(value, `nothing of the kind is done here, so only ${value} is taken`))
+
+/** The rest of the original's words, which its clients send: only what is true here is taken. */
+const withoutEffect = {
+  byok_only: z.optional(z.boolean()), // true of every gateway here
+  workers_ai_billing_mode: never('postpaid'),
+  log_classification: never(false),
+  logpush: never(false),
+  logpush_public_key: never(null),
+  zdr: never(false),
+  store_id: never(null),
+  stripe: never(null),
+  guardrails: never(null),
+  otel: z.optional(z.union([never(null), z.array(z.never()).check(z.maxLength(0))])),
+  dlp: z.optional(
+    z.union([
+      never(null),
+      z.looseObject({
+        enabled: z.literal(false, 'nothing of the kind is done here, so only false is taken'),
+      }),
+    ]),
+  ),
+}
+
 /** The one vocabulary of a gateway's settings, for the configuration and for the management API. */
-export const gatewaySettings: z.ZodType<GatewaySettings> = z.strictObject({
+export const gatewaySettings: z.ZodMiniType<GatewaySettings> = z.strictObject({
   id: slug,
   ...rateSettings,
-  spend_limits: z.strictObject({ enabled: z.boolean(), rules: z.array(spendRule).max(20) }).nullish(),
-  authentication: z.boolean().optional(),
-  retry_max_attempts: z.int().min(1).max(5).nullish(),
-  retry_delay: z.int().min(0).max(60_000).nullish(),
-  retry_backoff: z.enum(['constant', 'linear', 'exponential']).nullish(),
-  cors_origins: z.array(z.string()).default([]),
-  collect_logs: z.boolean().optional(),
-  log_management: z.int().min(1_000).max(10_000_000).nullish(),
-  log_management_strategy: z.enum(['STOP_INSERTING', 'DELETE_OLDEST']).nullish(),
-  log_retention_days: z.int().min(1).max(3_650).nullish(),
-  log_required: z.boolean().optional(),
-  cache_ttl: z.union([z.literal(0), z.int().min(60).max(month)]).nullish(),
+  spend_limits: z.nullish(
+    z.strictObject({ enabled: z.boolean(), rules: z.array(spendRule).check(z.maxLength(20)) }),
+  ),
+  authentication: z.optional(z.boolean()),
+  retry_max_attempts: z.nullish(z.int().check(z.minimum(1), z.maximum(5))),
+  retry_delay: z.nullish(z.int().check(z.minimum(0), z.maximum(60_000))),
+  retry_backoff: z.nullish(z.enum(['constant', 'linear', 'exponential'])),
+  cors_origins: z._default(z.array(z.string()), []),
+  collect_logs: z.optional(z.boolean()),
+  compat_lenient: z.optional(z.boolean()),
+  stream_usage: z.optional(z.boolean()),
+  log_management: z.nullish(z.int().check(z.minimum(1_000), z.maximum(10_000_000))),
+  log_management_strategy: z.nullish(z.enum(['STOP_INSERTING', 'DELETE_OLDEST'])),
+  log_retention_days: z.nullish(z.int().check(z.minimum(1), z.maximum(3_650))),
+  log_required: z.optional(z.boolean()),
+  cache_ttl: z.nullish(z.union([z.literal(0), z.int().check(z.minimum(60), z.maximum(month))])),
+  cache_invalidate_on_update: z.optional(z.boolean()),
+  ...withoutEffect,
 })
 
 const tokenSettings = z.strictObject({
   ...rateSettings,
-  name: z.string().min(1),
+  name: z.string().check(z.minLength(1)),
   token: secret,
-  gateways: z.array(z.string()).optional(),
-  permissions: z.array(z.enum(scopes)).default(['run']),
+  gateways: z.optional(z.array(z.string())),
+  permissions: z._default(z.array(z.enum(scopes)), ['run']),
 })
-
-const dollars = z.number().min(0).optional()
-const rates = z.strictObject({
-  input: dollars,
-  output: dollars,
-  cache_read: dollars,
-  cache_write: dollars,
-  cache_write_1h: dollars,
-  reasoning: dollars,
-  audio_input: dollars,
-  audio_output: dollars,
-  audio_cache_read: dollars,
-  image_input: dollars,
-  image_output: dollars,
-  image_cache_read: dollars,
-})
-const tokenPrices = { per_million: rates.optional(), per_token: rates.optional() }
-const name = z.string().min(1)
-
-const priceSettings = z
-  .strictObject({
-    model: z.union([name, z.array(name).min(1)]),
-    ...tokenPrices,
-    per_request: dollars,
-    per_search: dollars,
-    per_audio_hour: dollars,
-    above: z.array(z.strictObject({ input_tokens: z.int().min(1), ...tokenPrices })).optional(),
-  })
-  .refine(({ per_million, per_token }) => !(per_million && per_token), 'per_million or per_token, not both')
-  .refine(({ model: _, ...price }) => Object.keys(price).length > 0, 'it names no price')
 
 const providerSettings = z.strictObject({
-  base_url: httpUrl.optional(),
-  api_key: secret.optional(),
-  auth_header: z
-    .string()
-    .regex(/^[a-z0-9-]+$/i, 'a header name')
-    .optional(),
-  auth_scheme: z.string().optional(),
-  headers: z.record(z.string(), z.string()).optional(),
-  account_id: z.string().optional(),
-  realtime_url: socketUrl.optional(),
-  realtime_fallback: slug.optional(),
-  prices: z.array(priceSettings).optional(),
+  base_url: z.optional(httpUrl),
+  api_key: z.optional(secret),
+  auth_header: z.optional(z.string().check(z.regex(/^[a-z0-9-]+$/i, 'a header name'))),
+  auth_scheme: z.optional(z.string()),
+  headers: z.optional(z.record(z.string(), z.string())),
+  account_id: z.optional(z.string()),
+  dialect: z.optional(z.string()),
+  models: z.optional(z.array(z.string())),
+  stream_usage: z.optional(z.boolean()),
+  realtime_url: z.optional(socketUrl),
+  realtime_fallback: z.optional(slug),
+  prices: z.optional(z.array(priceSettings)),
 })
 
-const count = (name: keyof SessionLimits, min = 1) => z.int().min(min).default(sessionDefaults[name])
+const count = (name: keyof SessionLimits, min = 1) =>
+  z._default(z.int().check(z.minimum(min)), sessionDefaults[name])
 
 const sessionLimits = z.strictObject({
   inFlight: count('inFlight'),
@@ -241,12 +231,19 @@ const sessionLimits = z.strictObject({
 })
 
 const configSchema = z.strictObject({
-  $schema: z.string().optional(),
-  account_id: slug.default('default'),
-  gateways: z.array(gatewaySettings).min(1).optional(),
-  tokens: z.array(tokenSettings).default([]),
-  providers: z.record(slug, providerSettings).default({}),
-  limits: sessionLimits.default(sessionDefaults),
+  $schema: z.optional(z.string()),
+  account_id: z._default(slug, 'default'),
+  gateways: z.optional(z.array(gatewaySettings).check(z.minLength(1))),
+  tokens: z._default(z.array(tokenSettings), []),
+  providers: z._default(z.record(slug, providerSettings), {}),
+  aliases: z._default(
+    z.record(
+      z.string().check(z.minLength(1)),
+      z.array(z.string().check(z.regex(/^[^/]+\/./, 'provider/model'))).check(z.minLength(1)),
+    ),
+    {},
+  ),
+  limits: z._default(sessionLimits, sessionDefaults),
 })
 
 /** Variables of the environment. */

@@ -1,48 +1,57 @@
-import * as z from 'zod'
+import * as z from 'zod/mini'
 import { GatewayError } from './errors.ts'
 import type { Options } from './types.ts'
 
 const count = (min: number, max: number) =>
-  z
-    .union([z.int(), z.string().regex(/^\d+$/, 'a whole number').transform(Number)])
-    .pipe(z.int().min(min).max(max))
+  z.pipe(
+    z.union([z.int(), z.pipe(z.string().check(z.regex(/^\d+$/, 'a whole number')), z.transform(Number))]),
+    z.int().check(z.minimum(min), z.maximum(max)),
+  )
 
-const flag = z.union([z.boolean(), z.enum(['true', 'false']).transform((text) => text === 'true')])
+const flag = z.union([
+  z.boolean(),
+  z.pipe(
+    z.enum(['true', 'false']),
+    z.transform((text) => text === 'true'),
+  ),
+])
 
 const metadataEntries = 5
 /** A flat object; its first 5 entries are kept, those that start with `cf.` are not (contract 5). */
-const metadata = z
-  .union([z.record(z.string(), z.unknown()), z.string().transform(parseJson)])
-  .pipe(
+const metadata = z.pipe(
+  z.pipe(
+    z.union([z.record(z.string(), z.unknown()), z.pipe(z.string(), z.transform(parseJson))]),
     z.record(z.string(), z.union([z.string(), z.number(), z.boolean()], 'values: text, numbers, booleans')),
-  )
-  .transform((entries) =>
+  ),
+  z.transform((entries) =>
     Object.fromEntries(
       Object.entries(entries)
         .filter(([key]) => !key.startsWith('cf.'))
         .slice(0, metadataEntries),
     ),
-  )
+  ),
+)
 
-const price = z.number().min(0)
+const price = z.number().check(z.minimum(0))
 /** US dollars: for each token, or for the request as a whole. */
-const customCost = z
-  .union([z.record(z.string(), z.unknown()), z.string().transform(parseJson)])
-  .pipe(
+const customCost = z.pipe(
+  z.pipe(
+    z.union([z.record(z.string(), z.unknown()), z.pipe(z.string(), z.transform(parseJson))]),
     z.object(
       {
-        per_token_in: price.optional(),
-        per_token_out: price.optional(),
-        per_cache_read_token: price.optional(),
-        per_cache_write_token: price.optional(),
-        total_cost: price.optional(),
+        per_token_in: z.optional(price),
+        per_token_out: z.optional(price),
+        per_cache_read_token: z.optional(price),
+        per_cache_write_token: z.optional(price),
+        total_cost: z.optional(price),
       },
       'a JSON object of prices',
     ),
-  )
-  .transform((prices) =>
+  ),
+  z.transform((prices) =>
     Object.fromEntries(Object.entries(prices).filter(([, value]) => value !== undefined)),
-  )
+  ),
+)
 
 /** The one table of settings: field ↔ header ↔ schema. Past this file nobody names a `cf-aig-*` setting. */
 const controls = {
@@ -53,16 +62,22 @@ const controls = {
   onDisconnect: ['cf-aig-on-disconnect', z.enum(['stop', 'detach'])],
   collectLog: ['cf-aig-collect-log', flag],
   collectLogPayload: ['cf-aig-collect-log-payload', flag],
+  compatLenient: ['cf-aig-compat-lenient', flag],
   skipCache: ['cf-aig-skip-cache', flag],
   cacheTtl: ['cf-aig-cache-ttl', z.union([count(0, 0), count(60, 2_678_400)], '0, or 60 to 2678400')],
-  cacheKey: ['cf-aig-cache-key', z.string().min(1).max(512)],
+  cacheKey: ['cf-aig-cache-key', z.string().check(z.minLength(1), z.maxLength(512))],
   cacheReplay: ['cf-aig-cache-replay', z.enum(['instant', 'spaced'])],
+  byokAlias: ['cf-aig-byok-alias', z.string().check(z.minLength(1), z.maxLength(128))],
+  noWholesale: ['cf-aig-no-wholesale', flag],
   metadata: ['cf-aig-metadata', metadata],
   customCost: ['cf-aig-custom-cost', customCost],
-  eventId: ['cf-aig-event-id', z.string().regex(/^[\x21-\x7e]{1,256}$/, '1 to 256 visible ASCII characters')],
-} as const satisfies Record<keyof Options, readonly [header: string, schema: z.ZodType]>
+  eventId: [
+    'cf-aig-event-id',
+    z.string().check(z.regex(/^[\x21-\x7e]{1,256}$/, '1 to 256 visible ASCII characters')),
+  ],
+} as const satisfies Record<keyof Options, readonly [header: string, schema: z.ZodMiniType]>
 
-const fields = Object.entries(controls) as [keyof Options, readonly [string, z.ZodType]][]
+const fields = Object.entries(controls) as [keyof Options, readonly [string, z.ZodMiniType]][]
 /** Fields that a universal item's `config` object may set; the others belong to the request as a whole. */
 const configFields = fields.filter(([field]) => field !== 'eventId' && field !== 'onDisconnect')
 

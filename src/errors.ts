@@ -4,8 +4,10 @@
  */
 const errors = {
   bad_request: { status: 400, code: 2002, message: 'Bad request' },
+  bad_format: { status: 400, code: 2019, message: 'Chat completion bad format' },
   unknown_gateway: { status: 400, code: 2001, message: 'Unknown gateway' },
   invalid_provider: { status: 400, code: 2008, message: 'Invalid provider' },
+  unknown_alias: { status: 400, code: 2040, message: 'No stored key has this alias' },
   unauthorized: { status: 401, code: 2009, message: 'Unauthorized' },
   forbidden: { status: 403, code: 2009, message: 'Forbidden' },
   not_found: { status: 404, code: 7000, message: 'No route for that URI' },
@@ -42,6 +44,8 @@ export interface ErrorDetail {
   readonly step?: number
   /** Headers of its response. */
   readonly headers?: Readonly<Record<string, string>>
+  /** What an API other than the gateway's own tells of it. */
+  readonly body?: object
 }
 
 /** The one exception that may leave a stage, a route or a message handler. Its message is shown to the client. */
@@ -62,12 +66,15 @@ export class GatewayError extends Error {
   }
 }
 
-/** The body every gateway error has, on HTTP and inside socket frames. Note `error`, singular, holding a list. */
+/**
+ * The body every gateway error has, on HTTP and inside socket frames. Note `error`, singular, holding a list, but for
+ * callers of `compat`, where it is their API's.
+ */
 export interface ErrorBody {
   success: false
   result: []
   messages: []
-  error: [{ code: number; message: string }]
+  error: [{ code: number; message: string }] | object
   name: 'AiGatewayError'
   httpCode: number
   internalCode: number
@@ -77,6 +84,11 @@ export interface ErrorBody {
 /** What is safe to tell a client of any thrown value: a `GatewayError` as it is, all else as `internal`. */
 export function toGatewayError(error: unknown): GatewayError {
   return error instanceof GatewayError ? error : new GatewayError('internal')
+}
+
+/** Why a call was stopped: the gateway's own reason, or its client's leaving. */
+export function toStopReason(signal: AbortSignal): GatewayError {
+  return signal.reason instanceof GatewayError ? signal.reason : new GatewayError('client_closed')
 }
 
 /** The envelope of AI Gateway's errors (contract: "Error envelope"). */
@@ -91,6 +103,7 @@ export function toErrorBody(error: GatewayError): ErrorBody {
     httpCode: status,
     internalCode: code,
     message: error.message,
+    ...error.detail.body,
   }
 }
 

@@ -1,10 +1,14 @@
-import { type Context, Hono } from 'hono'
+import type { Context } from 'hono'
+import { Hono } from 'hono/tiny'
 import type { Config, Env } from './config.ts'
 import { GatewayError, toGatewayError } from './errors.ts'
 import { newId } from './ids.ts'
-import type { PriceList } from './observe/prices.ts'
+import type { CreateManagement } from './manage/route.ts'
+import type { Assemble } from './observe/assemble/assemble.ts'
+import type { CreatePricing } from './observe/pricing.ts'
 import { createRooms, toRetention } from './rooms.ts'
 import { answerCall, createAnswer, type Respond } from './routes/answer.ts'
+import { compatSlug, readCompat } from './routes/compat.ts'
 import type { Asking, Room } from './routes/context.ts'
 import { readNative } from './routes/native.ts'
 import { grantRelay } from './routes/realtime.ts'
@@ -65,10 +69,14 @@ export interface Given {
   readonly cache?: Cache
   /** Where what changes while running is kept; absent: only the configuration counts. */
   readonly settings?: ConfigStore
+  /** Serves the management API (`trunkline/manage`); absent: there is none. */
+  readonly manage?: CreateManagement
   /** Whether one request may wait for another where there is no home of a session; default true. */
   readonly shares?: boolean
-  /** What models cost; absent: only what the configuration and providers tell. */
-  readonly prices?: PriceList
+  /** Makes one body of a stream's events for its record (`trunkline/assemble`); absent: streams are recorded as they came. */
+  readonly assemble?: Assemble
+  /** Tells what answers cost (`trunkline/pricing`); absent: that is unknown. */
+  readonly pricing?: CreatePricing
 }
 
 /** Make a gateway. Nothing is asked of the network or the disk. */
@@ -90,7 +98,9 @@ export function createGateway(config: Config, runtime: Runtime, given: Given = {
     return toFailure(toGatewayError(error), requestId)
   }
   const health = () => ({ status: 'ok', ...(writer && { logs: writer.health() }) })
-  const app = createApp(rooms.find, runtime, refuse, health)
+  const flush = async (): Promise<void> => writer?.flush()
+  const desk = { config, rooms, cache, logs, settings: given.settings, report, flush, startedAt: Date.now() }
+  const app = createApp({ find: rooms.find, report, refuse, health, manage: given.manage?.(desk) })
 
   return {
     fetch: async (request, home = here) => app.fetch(request, { home }),
@@ -117,26 +127,26 @@ export function createGateway(config: Config, runtime: Runtime, given: Given = {
     },
     askRun: answerQuery,
     async drain(home = here) {
-      const sessions = [...home.sessions.values()].filter((held) => held instanceof LiveSession)
-      for (const session of sessions) session.goAway(home.drainMs)
+      const sessions = () => [...home.sessions.values()].filter((held) => held instanceof LiveSession)
+      for (const session of sessions()) session.goAway(home.drainMs)
       await home.drain(home.drainMs)
-      for (const session of sessions) session.close()
+      for (const session of sessions()) session.close()
       await Promise.all([writer?.flush(), counters.flush()])
     },
   }
 }
 
-type Find = (account: string, gateway: string) => Promise<Room>
-type Refuse = (where: string, error: unknown, requestId: string) => Response
+interface Parts {
+  readonly find: (account: string, gateway: string) => Promise<Room>
+  readonly report: Runtime['report']
+  readonly refuse: (where: string, error: unknown, requestId: string) => Response
+  readonly health: () => object
+  readonly manage: ReturnType<CreateManagement> | undefined
+}
 
 /** The routes. What is found in the path and before an answer begins is refused without CORS. */
-function createApp(
-  find: Find,
-  runtime: Runtime,
-  refuse: Refuse,
-  health: () => object,
-): Hono<{ Bindings: { home: Home } }> {
-  const answer = createAnswer(runtime.report)
+function createApp({ find, report, refuse, health, manage }: Parts): Hono<{ Bindings: { home: Home } }> {
+  const answer = createAnswer(report)
   const app = new Hono<{ Bindings: { home: Home } }>()
   const on = async (context: Context<{ Bindings: { home: Home } }>, respond: Respond): Promise<Response> => {
     const { account = '', gateway = '' } = context.req.param()
@@ -147,11 +157,12 @@ function createApp(
     const { method } = asking.request
     if (method === 'POST') return readUniversal(asking.request, asking.requestId, asking.room)
     throw new GatewayError(method === 'GET' ? 'upgrade_required' : 'method_not_allowed')
-  }, runtime.report)
-  const native = answerCall(
-    ({ request, requestId, room }) => readNative(request, targetOf(request.url), requestId, room),
-    runtime.report,
-  )
+  }, report)
+  const native = answerCall(({ request, requestId, room }) => {
+    const target = targetOf(request.url)
+    const read = target.slug === compatSlug ? readCompat : readNative
+    return read(request, target, requestId, room)
+  }, report)
   const run =
     (respond: (asking: Asking, runId: string) => Promise<Response>, runId: string): Respond =>
     (asking) =>
@@ -164,6 +175,7 @@ function createApp(
   app.get('/v1/:account/:gateway/run/:run', (c) => on(c, run(describeRun, c.req.param('run'))))
   app.delete('/v1/:account/:gateway/run/:run', (c) => on(c, run(stopRun, c.req.param('run'))))
   app.all('/v1/:account/:gateway/:provider/*', (c) => on(c, native))
+  if (manage) app.all('/client/*', (c) => manage(c.req.raw))
   app.notFound(() => toFailure(new GatewayError('not_found'), newId()))
   app.onError((error) => refuse('fetch', error, newId()))
   return app

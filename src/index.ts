@@ -1,6 +1,6 @@
 export { type Config, ConfigError, type Env, isOpen, parseConfig } from './config.ts'
 export { createGateway, type Gateway, type Given } from './gateway.ts'
-export type { PriceList } from './observe/prices.ts'
+export type { CreatePricing } from './observe/pricing.ts'
 export type { Meeting } from './routes/sharing.ts'
 export type { RelayStart, SessionStart, Upgrade } from './routes/upgrade.ts'
 export type { AskElsewhere, RunQuery } from './runs/elsewhere.ts'

@@ -6,6 +6,8 @@ export const limits = {
   bodyBytes: 33_554_432,
   /** Of a body over its limit, this much more is read and dropped before its client is cut off. */
   discardBytes: 33_554_432,
+  /** One body of the management API. */
+  manageBodyBytes: 1_048_576,
   /** A streamed request body up to this size is held, so that it can be sent again on a retry. */
   replayBytes: 1_048_576,
   /** One server-sent event of a provider. */
@@ -14,6 +16,8 @@ export const limits = {
   cacheBodyBytes: 8_388_608,
   /** Of one body in a record. */
   logBodyBytes: 1_048_576,
+  /** Of a stream, to be made one body of for its record, which is some ten times smaller. */
+  logStreamBytes: 4_194_304,
   /** Messages of requests under way or waiting on one socket, together. */
   sessionBytes: 67_108_864,
   /** Answers to faulty messages that one client has not read. */
@@ -22,16 +26,20 @@ export const limits = {
   steps: 32,
   /** From a stop to the terminal record of a run whose provider's connection was not seen to end. */
   stopMs: 1_000,
+  /** From the last part of a body to its breaking off, as some runtimes would drop what they have not written yet. */
+  flushMs: 20,
   /** How often what is due is looked for. */
   sweepMs: 5_000,
   /** How often a drain looks whether all is done. */
   drainPollMs: 20,
-  /** Expired runs whose owner is remembered, to tell him so. */
+  /** Runs that are remembered after they were dropped: by a home, to tell their owner; by a session, never to ask again. */
   formerRuns: 10_000,
   /** Heartbeats without a message after which a `trunkline.v1` client is gone. */
   missedHeartbeats: 3,
   /** Wait for a provider's headers where the client names no time-out. */
   firstByteMs: 600_000,
+  /** Workers may tell of a body that failed before they tell that this was since its client has left. */
+  noticeMs: 20,
   /** Silence of a provider inside a body that goes to a socket. */
   silenceMs: 600_000,
   /** `Retry-After` of a provider is honoured up to this. */

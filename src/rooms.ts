@@ -1,17 +1,28 @@
-import { type Config, type Env, type GatewaySettings, gatewaySettings, isAuthenticated } from './config.ts'
+import {
+  type Config,
+  type Env,
+  type GatewaySettings,
+  gatewaySettings,
+  isAuthenticated,
+  type ProviderSettings,
+} from './config.ts'
 import { GatewayError } from './errors.ts'
-import type { PriceList } from './observe/prices.ts'
-import { createPricing } from './observe/pricing.ts'
+import type { Assemble } from './observe/assemble/assemble.ts'
+import type { CreatePricing, Pricing } from './observe/pricing.ts'
 import { createDial } from './pipeline/dial.ts'
 import { createPipeline } from './pipeline/index.ts'
 import { createSend } from './pipeline/send.ts'
-import { createProviders, type LiveProviders } from './providers/providers.ts'
+import { type KeySource, withKeys } from './providers/keyed.ts'
+import { assertCustom, createProviders, type LiveProviders } from './providers/providers.ts'
 import type { Room } from './routes/context.ts'
+import { listModels } from './routes/models.ts'
 import { createTokens, type LiveTokens } from './routes/tokens.ts'
 import type { Cache } from './store/cache.ts'
-import type { ConfigStore, Stored } from './store/config.ts'
+import type { ConfigStore, Stored, StoredProvider } from './store/config.ts'
 import type { Counters } from './store/counters.ts'
+import { createKeyring, headersPlaceOf, type Keyring } from './store/keyring.ts'
 import { createLive, type Live } from './store/live.ts'
+import { createVault, type Vault } from './store/vault.ts'
 import type { LogWriter, Retention } from './store/writer.ts'
 import type { Options, Runtime } from './types.ts'
 
@@ -20,7 +31,8 @@ export interface Base {
   readonly config: Config
   readonly runtime: Runtime
   readonly env?: Env
-  readonly prices?: PriceList
+  readonly pricing?: CreatePricing
+  readonly assemble?: Assemble
   readonly writer: LogWriter | undefined
   readonly counters: Counters
   readonly cache: Cache
@@ -36,22 +48,43 @@ export interface Rooms {
   all(): ReadonlyMap<string, Room>
   readonly tokens: LiveTokens
   readonly providers: LiveProviders
+  readonly vault: Vault
   /** What is stored; undefined without a store. */
   readonly live: Live | undefined
 }
 
+const unpriced: Pricing = {
+  costOf: () => ({ value: null, currency: 'USD', basis: 'unknown' }),
+  estimateCost: () => undefined,
+  rulesOf: () => [],
+}
+
 /** Make the rooms of the configuration; those of the store come with the first request. */
 export function createRooms(base: Base): Rooms {
-  const { config, runtime, env = {}, prices, writer, counters, cache } = base
+  const { config, runtime, env = {}, assemble, writer, counters, cache } = base
   const providers = createProviders(config.providers, env)
   const tokens = createTokens(config.tokens)
-  const secretsOf = (slug: string) => providers.get(slug)?.secrets ?? []
-  const [send, dial] = [createSend(providers, runtime), createDial(providers, runtime)]
-  const pricing = createPricing(prices, providers.get)
+  const vault = createVault(env)
+  const takesUsage = (slug: string) => providers.get(slug)?.takesUsage ?? false
+  const pricing = base.pricing?.(providers.get) ?? unpriced
+  const aliases = new Map(Object.entries(config.aliases))
+  const models = listModels(config, providers, pricing)
+
+  let keyrings: ReadonlyMap<string, Keyring> = new Map()
+  /** A provider's key in the configuration comes before one that is stored for whoever names none. */
+  const keysOf = (gateway: string): KeySource => ({
+    async find(slug, alias) {
+      if (alias === undefined && config.providers[slug]?.api_key !== undefined) return undefined
+      return (keyrings.get(gateway) ?? noKeys).find(slug, alias)
+    },
+    found: (slug) => keyrings.get(gateway)?.found(slug) ?? [],
+  })
 
   const toRoom = (settings: GatewaySettings): Room => {
+    const { id } = settings
+    const own = withKeys(providers, keysOf(id))
     const gate = {
-      id: settings.id,
+      id,
       get required() {
         return isAuthenticated(settings, tokens.size)
       },
@@ -63,10 +96,24 @@ export function createRooms(base: Base): Rooms {
       isRequired: settings.log_required ?? false,
       isHealthy: () => writer.health().status === 'ok',
       add: writer.add,
-      secretsOf,
+      secretsOf: (slug: string) => own.get(slug)?.secrets ?? [],
+      assemble,
     }
-    const parts = { settings, providers, send, dial, pricing, cache, counters, recording, runtime }
-    return { settings, gate, providers, ...createPipeline(parts), defaults: toDefaults(settings) }
+    const [send, dial] = [createSend(own, runtime), createDial(own, runtime)]
+    const parts = {
+      settings,
+      providers: own,
+      send,
+      dial,
+      pricing,
+      takesUsage,
+      cache,
+      counters,
+      recording,
+      runtime,
+    }
+    const defaults = toDefaults(settings)
+    return { settings, gate, providers: own, ...createPipeline(parts), defaults, aliases, models }
   }
 
   const configured = new Map(config.gateways.map((settings) => [settings.id, toRoom(settings)]))
@@ -89,8 +136,14 @@ export function createRooms(base: Base): Rooms {
     }
     rooms = new Map([...configured, ...made])
     tokens.replace(stored.token)
+    providers.replace(await readProviders(stored.provider, vault, runtime.report))
+    const keys = Map.groupBy(stored.key, ({ gateway_id }) => gateway_id)
+    const ids = new Set([...keyrings.keys(), ...keys.keys()])
+    const toRing = (id: string) => createKeyring(keys.get(id) ?? [], vault, runtime.report, keyrings.get(id))
+    keyrings = new Map([...ids].map((id) => [id, toRing(id)]))
   }
 
+  const noKeys = createKeyring([], vault, runtime.report)
   const live = base.settings && createLive(base.settings, apply, runtime.report)
   return {
     async find(account, gateway) {
@@ -103,8 +156,35 @@ export function createRooms(base: Base): Rooms {
     all: () => rooms,
     tokens,
     providers,
+    vault,
     live,
   }
+}
+
+/** What can be used of the custom providers: those that are on, and whose headers can be read. */
+async function readProviders(
+  stored: readonly StoredProvider[],
+  vault: Vault,
+  report: Runtime['report'],
+): Promise<Record<string, ProviderSettings>> {
+  const read = stored
+    .filter(({ enable }) => enable)
+    .map(async (record): Promise<[string, ProviderSettings][]> => {
+      const { slug, base_url } = record
+      try {
+        const headers = record.headers && (await vault.unseal(record.headers, headersPlaceOf(record)))
+        const settings = {
+          base_url,
+          ...(headers && { headers: JSON.parse(headers) as Record<string, string> }),
+        }
+        assertCustom(slug, settings)
+        return [[slug, settings]]
+      } catch (error) {
+        report(`the custom provider ${slug} cannot be used`, error)
+        return []
+      }
+    })
+  return Object.fromEntries((await Promise.all(read)).flat())
 }
 
 function toDefaults(settings: GatewaySettings): Options {
@@ -113,6 +193,7 @@ function toDefaults(settings: GatewaySettings): Options {
     ...(maxAttempts && { maxAttempts }),
     ...(retryDelay != null && { retryDelay }),
     ...(backoff && { backoff }),
+    ...(settings.compat_lenient && { compatLenient: true }),
   }
 }
 

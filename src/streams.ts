@@ -1,5 +1,6 @@
 import { GatewayError } from './errors.ts'
 import { limits } from './limits.ts'
+import { pause } from './pause.ts'
 import type { Ending, Watch } from './types.ts'
 
 type Bytes = ReadableStream<Uint8Array>
@@ -73,10 +74,28 @@ function toBreak(error: unknown): Ending {
   return { outcome: 'incomplete', upstreamStopped: true, error: { code, message } }
 }
 
+/** What a body breaks off with. Runtimes print it: one line, of which nothing is a provider's. */
+class BrokenBody extends Error {
+  override readonly name = 'BrokenBody'
+
+  constructor(message: string) {
+    super(message)
+    this.stack = `${this.name}: ${message}`
+  }
+}
+
+/** Break off a body, once what came before is on its way. `why` is for the log. */
+export async function breakOff(controller: ReadableStreamDefaultController, why: string): Promise<void> {
+  await pause(limits.flushMs)
+  controller.error(new BrokenBody(why))
+}
+
 /** How a body is relayed. */
 export interface Relaying {
   /** Aborts when the client has left, or when the gateway stops. */
   readonly signal: AbortSignal
+  /** Names it in the log. */
+  readonly requestId?: string
   /** Goes before what the reader still has. */
   readonly first?: ReadableStreamReadResult<Uint8Array>
   /** Told of the body and its end. */
@@ -91,7 +110,7 @@ export interface Relaying {
  */
 export function relay(
   reader: ReadableStreamDefaultReader<Uint8Array>,
-  { signal, first, watch, ended }: Relaying,
+  { signal, requestId, first, watch, ended }: Relaying,
 ): Bytes {
   let held = first
   const hasLeft = () => signal.aborted && !(signal.reason instanceof GatewayError)
@@ -115,9 +134,11 @@ export function relay(
           controller.close()
           over(hasLeft() ? left : whole)
         } catch (error) {
-          if (hasLeft()) controller.close()
-          else controller.error(brokenOff)
-          over(hasLeft() ? left : toBreak(error))
+          if (!signal.aborted) await pause(limits.noticeMs, signal)
+          const ending = hasLeft() ? left : toBreak(error)
+          over(ending)
+          if (ending === left) controller.close()
+          else await breakOff(controller, `${requestId}: ${ending.error?.message}`)
         }
       },
       // A body that has failed rejects here, and is closed all the same.

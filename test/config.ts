@@ -4,10 +4,17 @@ import { table } from '../src/providers/table.ts'
 export const tokens = { all: 'tk-all-4f1d9c', locked: 'tk-locked-77ab02' } as const
 /** One that opens `locked`, three times an hour. */
 export const limitedToken = 'tk-limited-5c20e1'
+/** One that may do all, everywhere. */
+export const adminToken = 'tk-admin-91b3e7'
+/** One that may read the management API, and call nothing. */
+export const readingToken = 'tk-reading-9e41c7'
 /** The stored provider key of `keyed`. */
 export const storedKey = 'sk-stored-0be35f'
 /** Environment of every gateway under test. */
-export const env: Readonly<Record<string, string>> = { TEST_KEY: storedKey }
+export const env: Readonly<Record<string, string>> = {
+  TEST_KEY: storedKey,
+  TRUNKLINE_MASTER_KEY: 'bWFzdGVyIGtleSBvZiB0aGUgdGVzdHMsIDMyIGJ5dGU=',
+}
 const rates = (limit: number, interval: number) => ({
   rate_limiting_limit: limit,
   rate_limiting_interval: interval,
@@ -47,15 +54,20 @@ export function configFor(upstreamUrl: string): Record<string, unknown> {
       { id: 'wordy', authentication: false, rate_limiting_interval: 3_600, rate_limiting_tokens: 100 },
       { id: 'wordy-too', authentication: false, rate_limiting_interval: 3_600, rate_limiting_tokens: 100 },
       { id: 'thrifty', authentication: false, spend_limits: { enabled: true, rules: spendRules } },
+      { id: 'unasking', authentication: false, stream_usage: false },
       { id: 'patient', authentication: false, retry_max_attempts: 3, retry_delay: 10 },
     ],
     tokens: [
       { name: 'all', token: tokens.all },
       { name: 'locked', token: tokens.locked, gateways: ['locked'] },
+      { name: 'admin', token: adminToken, permissions: ['run', 'read', 'edit'] },
+      { name: 'reading', token: readingToken, permissions: ['read'] },
       { name: 'limited', token: limitedToken, gateways: ['locked'], ...rates(3, 3_600) },
     ],
     providers: {
       ...Object.fromEntries(rows),
+      // Bodies and streams are compared with the emulator's own; what is asked of the others, usageSuite tells.
+      openai: { base_url: `${upstreamUrl}/openai`, stream_usage: false },
       mine: { base_url: `${upstreamUrl}/mine/v1`, headers: { 'x-fixed': 'yes' } },
       keyed: { base_url: `${upstreamUrl}/keyed`, api_key: 'env:TEST_KEY' },
       offline: { base_url: deadUrl },

@@ -133,15 +133,41 @@ describe.each(runtimes)('%s', (runtime) => {
     await emulator.stop()
   })
 
+  test('SIGTERM: what still waits for its turn at the deadline is asked of no provider, and is told', async () => {
+    const { target, gateway, emulator } = await startPair(runtime, { drainSeconds: 1, inFlight: 1 })
+    const lines = await Promise.all([connect(target), connect(target, v1)])
+    const waiting = lines.flatMap((line) => {
+      line.create(item(long))
+      return Array.from({ length: 30 }, () => {
+        const key = newKey()
+        return [line, line.create(item({ ...long, key })), key] as const
+      })
+    })
+    await Promise.all(lines.map((line) => line.next(isStream)))
+    const exit = gateway.terminate()
+    for (const [line, eventId, key] of waiting) {
+      const frames = await line.result(eventId)
+      const told = line === lines[0] ? frames[0]?.response : frames.at(-1)
+      expect(JSON.stringify(told), eventId).toContain('The gateway stopped')
+      expect(await ledger(target, key)).toEqual([])
+    }
+    expect(await exit).toBe(0)
+    await emulator.stop()
+  })
+
   test('SIGTERM: what has not finished by the deadline ends incomplete, exit code 0', async () => {
     const { target, gateway, emulator } = await startPair(runtime, { drainSeconds: 1 })
     const [base, own] = await Promise.all([connect(target), connect(target, v1)])
-    const keys = [newKey(), newKey(), newKey()]
+    const keys = [newKey(), newKey(), newKey(), newKey()]
     const streams = [base, own].map((line, index) => {
       return [line, line.create(item({ ...long, key: keys[index] }))] as const
     })
     const url = at(target, '/openai/chat/completions')
     const http = await post(url, chat('x', { stream: true }), upstream({ ...long, key: keys[2]! }))
+    const unanswered = ['1', '3'].map((tries) => {
+      const headers = upstream({ key: keys[3]!, hang: 'headers' })
+      return post(url, chat('x'), { ...headers, 'cf-aig-max-attempts': tries })
+    })
     await Promise.all(keys.map((key) => seen(target, key)))
     await Promise.all([base.next(isStream), own.next(isStream)])
     const exit = gateway.terminate()
@@ -151,6 +177,11 @@ describe.each(runtimes)('%s', (runtime) => {
       expect(done?.metadata.outcome ?? done?.metadata.status).toBe('incomplete')
     }
     await broken(http)
+    for (const response of await Promise.all(unanswered))
+      expect([response.status, await response.json()]).toMatchObject([
+        503,
+        { message: 'The gateway stopped' },
+      ])
     expect(await exit).toBe(0)
     for (const key of keys) expect((await ended(target, key))?.how).toBe('client_closed')
     await emulator.stop()

@@ -12,11 +12,13 @@ const nestingMax = 4
 /** Layers of `src/`, and what each may import beside its own files. `shared` is free to all. */
 const allowed: Readonly<Record<string, readonly string[]>> = {
   index: ['gateway', 'routes', 'session', 'runs', 'observe', 'store'],
-  gateway: ['rooms', 'routes', 'session', 'runs', 'observe', 'store'],
+  gateway: ['manage', 'rooms', 'routes', 'session', 'runs', 'observe', 'store'],
+  manage: ['rooms', 'providers', 'store'],
   rooms: ['routes', 'pipeline', 'providers', 'observe', 'store'],
-  routes: ['pipeline', 'session', 'runs', 'providers', 'observe', 'store'],
+  routes: ['pipeline', 'session', 'runs', 'providers', 'dialects', 'observe', 'store'],
   pipeline: ['providers', 'runs', 'observe', 'store'],
-  providers: [],
+  providers: ['dialects'],
+  dialects: [],
   session: ['runs'],
   runs: [],
   observe: [],
@@ -33,9 +35,11 @@ const shared = new Set([
   'config',
   'controls',
   'ids',
+  'prices',
   'hash',
   'streams',
   'splitter',
+  'eventstream',
   'pause',
 ])
 

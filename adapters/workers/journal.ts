@@ -107,8 +107,9 @@ export class SqlJournal implements Journal {
   }
 
   append(run: Run, seq: number, bytes: Uint8Array): void {
-    // Too large to be kept: what lies before it can be no beginning of what comes after.
-    if (bytes.byteLength > rowBytesMax) {
+    // Not kept are what is too large, as what lies before it can be no beginning of what comes after; and errors, as
+    // providers quote the key they refuse.
+    if (bytes.byteLength > rowBytesMax || (run.head?.status ?? 0) >= 400) {
       this.#cut(run, seq)
       return
     }

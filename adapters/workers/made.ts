@@ -9,7 +9,9 @@ import {
   parseConfig,
   type RunQuery,
 } from '../../src/index.ts'
-import { prices } from '../prices.ts'
+import { createManagement } from '../../src/manage/app.ts'
+import { assemble } from '../../src/observe/assemble/assemble.ts'
+import { pricing } from '../prices.ts'
 import { refuseAll } from '../refuse.ts'
 import { report } from '../server.ts'
 import { connect } from './relay.ts'
@@ -64,7 +66,9 @@ function make(bindings: Bindings): Made {
         { fetch: (request, signal) => fetch(request, { signal }), connect, report, defer: waitUntil },
         {
           env,
-          prices,
+          pricing,
+          manage: createManagement,
+          assemble,
           logs: logsOf(bindings.STORES),
           counters: countersOf(bindings.STORES),
           cache: cacheOf(bindings.STORES),

@@ -15,7 +15,22 @@ import { bundleWorker } from './bundle.ts'
 /** Newest date the pinned workerd knows. */
 const compatibilityDate = '2026-10-23'
 const startMs = 10_000
+const stopMs = 3_000
 const pollMs = 20
+
+/**
+ * Keeps workerd out of reach of signals to the whole group, as Ctrl-C sends them, since it would end at once; ends it
+ * with the signal that is written to the keeper, or with KILL when the writer is gone.
+ */
+const keeper = `
+exec 3<&0
+workerd serve "$0" --experimental < /dev/null &
+worker=$!
+{ read -r signal <&3; kill -"\${signal:-KILL}" $worker; } &
+wait $worker
+code=$?
+kill $! 2> /dev/null
+exit $code`
 
 /** `start:workers`: the Worker bundle in workerd, with Durable Objects on disk, as a child process. */
 await launch('workers', async (_config, options, input) => {
@@ -31,15 +46,17 @@ await launch('workers', async (_config, options, input) => {
   }
   const file = join(folder, 'config.capnp')
   await writeFile(file, toCapnp({ options, port, objects, names: namesOf(env) }))
-  const child = spawn('workerd', ['serve', file, '--experimental'], {
+  const child = spawn('sh', ['-c', keeper, file], {
     env,
-    stdio: ['ignore', 'inherit', 'inherit'],
+    detached: true,
+    stdio: ['pipe', 'inherit', 'inherit'],
   })
   const ended = new Promise<void>((done) => child.once('exit', () => done()))
   const server: Server = {
     url: toUrl(options.host, port),
     async stop() {
-      child.kill('SIGTERM')
+      await untilWritten(server.url)
+      child.stdin.end('TERM\n')
       await ended
       await rm(folder, { recursive: true, force: true })
     },
@@ -62,9 +79,20 @@ async function untilReady(url: string, ended: Promise<void>): Promise<void> {
   throw new ConfigError(`workerd did not start at ${url}`)
 }
 
+/** workerd has no word for a Worker whose end is near, so what waits to be recorded is waited for here. */
+async function untilWritten(url: string): Promise<void> {
+  for (const until = Date.now() + stopMs; Date.now() < until; await sleep(pollMs)) {
+    const health = await fetch(`${url}/health`).catch(() => undefined) // it has gone by itself
+    const { logs } = ((await health?.json().catch(() => undefined)) ?? {}) as { logs?: { waiting: number } }
+    if (!logs?.waiting) return
+  }
+}
+
 /** Variables the Worker may see: our own, each provider's key, and those that the configuration refers to. */
 function namesOf(env: NodeJS.ProcessEnv): readonly string[] {
-  const own = ['TRUNKLINE_CONFIG', 'TRUNKLINE_TOKEN', 'TRUNKLINE_LOOPBACK']
+  const own = ['CONFIG', 'TOKEN', 'LOOPBACK', 'MASTER_KEY', 'MASTER_KEYS_OLD'].map(
+    (name) => `TRUNKLINE_${name}`,
+  )
   const keys = Object.values(table).flatMap((row) => row.env ?? [])
   const named = [...(env.TRUNKLINE_CONFIG ?? '').matchAll(/"env:(\w+)"/g)].map((match) => match[1] ?? '')
   return [...new Set([...own, ...keys, ...named])].filter((name) => env[name])

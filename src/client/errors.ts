@@ -12,6 +12,8 @@ export type LineErrorCode =
   | 'too_large'
   /** The token was revoked, or has expired. */
   | 'unauthorized'
+  /** Redirects are not followed, and this one cannot be told of. */
+  | 'redirected'
   /** Another connection has taken the session over. */
   | 'taken_over'
   | (string & {})

@@ -11,6 +11,15 @@ const connection =
 /** Fetch standard, "null body status". */
 const bodiless = new Set([101, 103, 204, 205, 304])
 
+/** Fields of `universal.created` that are headers of an HTTP answer, without their prefix. */
+const fromMetadata = {
+  eventId: 'event-id',
+  runId: 'run-id',
+  step: 'step',
+  cacheStatus: 'cache-status',
+  logId: 'log-id',
+} as const
+
 /** A request read whole, so that it can go over a socket, or over HTTP after all. */
 export interface Outgoing {
   readonly url: string
@@ -82,14 +91,23 @@ function answer(
   const { status = 200 } = created.metadata
   if (status < 200 || status > 599) throw strange()
   const hasBody = method !== 'HEAD' && !bodiless.has(status)
-  const headers = created.headers ?? [['content-type', created.metadata.contentType ?? 'application/json']]
   const response = new Response(hasBody ? toBody(run, created, settle) : null, {
     status,
-    headers: headers.map(([name, value]): [string, string] => [name, value]),
+    headers: headersOf(created),
   })
   Object.defineProperty(response, 'url', { value: url })
   if (!hasBody) settle()
   return response
+}
+
+/** The provider's, and the gateway's own, as plain HTTP has them. */
+function headersOf({ headers, metadata }: Created): [string, string][] {
+  const own = Object.entries(fromMetadata).flatMap(([field, header]): [string, string][] =>
+    metadata[field] === undefined ? [] : [[`cf-aig-${header}`, String(metadata[field])]],
+  )
+  return [...(headers ?? [['content-type', metadata.contentType ?? 'application/json']]), ...own].map(
+    ([name, value]) => [name, value],
+  )
 }
 
 /** Reads on only as its reader does, so that the gateway's window is the only buffer. */

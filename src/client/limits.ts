@@ -1,6 +1,6 @@
 /** Waits and counts of a line, with their units. Each can be set in `connect`'s `limits`. */
 export interface Limits {
-  /** From opening a socket to its `session.ready`. */
+  /** From opening a socket to its `session.ready`, and from closing it to its end. */
   readonly handshakeMs: number
   /** Failed handshakes in a row after which `connect` gives up or, with `fallback`, HTTP stands in. */
   readonly handshakes: number

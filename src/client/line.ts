@@ -24,7 +24,10 @@ export interface ConnectOptions {
   readonly headers?: HeadersInit
   /** Aborting it closes the line. */
   readonly signal?: AbortSignal
-  /** Default: the global one. */
+  /**
+   * Default: the global one. A connection whose peer is dead cannot be ended by those of Node and Deno: it takes memory,
+   * and keeps the process alive, until TCP gives it up. Where that matters, give the one of the package `ws`.
+   */
   readonly WebSocket?: SocketConstructor
   /** For what does not go over the socket; default: the global one. */
   readonly fetch?: Fetch
@@ -74,7 +77,10 @@ export class Line extends EventTarget {
       limits: { ...defaults, ...limits },
       isPatient: fallback,
     }
-    this.#link = new Link(route, () => this.#changed())
+    this.#link = new Link(route, {
+      changed: () => this.#changed(),
+      isRefused: () => this.#isRefused(route.limits),
+    })
     const abort = () => this.#link.close(signal?.reason)
     signal?.addEventListener('abort', abort, { once: true })
     this.#settle = () => signal?.removeEventListener('abort', abort)
@@ -141,7 +147,10 @@ export class Line extends EventTarget {
     }
   }
 
-  /** Stop every run, and close. */
+  /**
+   * Stop every run, and close. The gateway is told in the background, over another connection where it has to be; that
+   * takes two handshakes' time at most.
+   */
   close(): void {
     this.#link.close(new LineError('closed', 'The line is closed'))
   }
@@ -155,6 +164,14 @@ export class Line extends EventTarget {
     }
     if (this.state === 'closed') throw this.#link.failure
     return this
+  }
+
+  /** Whether the gateway takes the token, which a refused upgrade cannot tell. */
+  async #isRefused({ handshakeMs }: Limits): Promise<boolean> {
+    const signal = AbortSignal.timeout(handshakeMs)
+    const response = await this.#sendHttp(new Request(`${this.base}/run/-`, { signal }))
+    await response.body?.cancel()
+    return response.status === 401
   }
 
   #changed(): void {
@@ -192,12 +209,16 @@ export class Line extends EventTarget {
     return run
   }
 
-  #sendHttp(request: Request): Promise<Response> {
+  /** Redirects could lead elsewhere, and token and keys with them. @throws LineError redirected */
+  async #sendHttp(request: Request): Promise<Response> {
     const headers = new Headers(request.headers)
     for (const [name, value] of this.#headers) if (!headers.has(name)) headers.set(name, value)
     if (this.#token !== undefined && !headers.has(tokenHeader))
       headers.set(tokenHeader, `Bearer ${this.#token}`)
-    return this.#http(new Request(request, { headers }))
+    const response = await this.#http(new Request(request, { headers, redirect: 'manual' }))
+    if (response.type === 'opaqueredirect')
+      throw new LineError('redirected', 'The answer is a redirect, which a page cannot see')
+    return response
   }
 }
 

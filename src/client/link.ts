@@ -15,22 +15,33 @@ export type LineState =
   /** For good. */
   | 'closed'
 
+/** What a link tells, and asks. */
+export interface LinkHost {
+  /** The state has changed, or sockets have failed for too long. */
+  changed(): void
+  /** Whether the gateway is there and refuses the token. May reject. */
+  isRefused(): Promise<boolean>
+}
+
 /** Where runs go: the session that is now, those that drain, and a queue before them. */
 export class Link {
   /** What closed it. */
   failure: unknown
   readonly #route: Route
-  readonly #changed: () => void
+  readonly #host: LinkHost
   readonly #waiting = new Set<Run>()
   readonly #draining = new Set<Session>()
   #session: Session
   #state: LineState = 'connecting'
   #lostAt = 0
+  /** Whether sockets are known to fail for another reason than the token. */
+  #isTokenGood = false
+  #isAsking = false
 
-  /** `changed` is called at each change of state, and after each failed handshake. @throws what the socket's constructor does */
-  constructor(route: Route, changed: () => void) {
+  /** @throws what the socket's constructor does */
+  constructor(route: Route, host: LinkHost) {
     this.#route = route
-    this.#changed = changed
+    this.#host = host
     this.#session = this.#open(0)
   }
 
@@ -42,7 +53,7 @@ export class Link {
   get isStuck(): boolean {
     const { limits, isPatient } = this.#route
     const isLate = isPatient || Date.now() - this.#lostAt >= limits.patienceMs
-    return isLate && this.#session.failures >= limits.handshakes
+    return isLate && !this.#isAsking && this.#session.failures >= limits.handshakes
   }
 
   /** Send a run as soon as there is room; it fails when that takes too long for want of a connection. */
@@ -77,10 +88,24 @@ export class Link {
 
   #update(): void {
     if (this.#state === 'closed') return
-    if (this.#session.isOpen) this.#enter('open')
-    else if (this.isStuck) this.#turnAway()
+    if (this.#session.failures > 0) void this.#ask()
+    if (this.#session.isOpen) {
+      this.#isTokenGood = false
+      this.#enter('open')
+    } else if (this.isStuck) this.#turnAway()
     else if (this.#state === 'open') this.#enter('reconnecting')
     this.#pump()
+  }
+
+  /** Until there is an answer: to try on with a token that is not taken would have no end. */
+  async #ask(): Promise<void> {
+    if (this.#isTokenGood || this.#isAsking) return
+    this.#isAsking = true
+    const isRefused = await this.#host.isRefused().catch(() => undefined)
+    this.#isAsking = false
+    this.#isTokenGood = isRefused === false
+    if (isRefused) this.close(new LineError('unauthorized', 'The gateway does not take the token'))
+    else if (this.#state !== 'closed' && this.isStuck) this.#turnAway()
   }
 
   #turnAway(): void {
@@ -90,14 +115,14 @@ export class Link {
     if (this.#route.isPatient) this.#enter('http')
     for (const run of this.#waiting) run.fail(reason)
     this.#waiting.clear()
-    this.#changed()
+    this.#host.changed()
   }
 
   #enter(state: LineState): void {
     if (this.#state === state) return
     this.#state = state
     if (state === 'reconnecting') this.#lostAt = Date.now()
-    this.#changed()
+    this.#host.changed()
   }
 
   #pump(): void {

@@ -5,6 +5,8 @@ import type { Created, Done, RunFrame, Streamed } from './messages.ts'
 export interface Carrier {
   /** The reader has taken an event of this size, in characters. */
   consumed(run: Run, size: number): void
+  /** The reader has read to the end. */
+  ended(run: Run): void
   /** The reader wants no more. */
   cancel(run: Run): void
 }
@@ -53,7 +55,7 @@ export class Run {
     if (this.isStopped || this.#failure) return true
     if (frame.type === 'universal.created') this.#begin(frame, size)
     else if (frame.type === 'universal.done') this.#push(frame, size)
-    else return this.#event(frame, size)
+    else if (frame.type === 'universal.stream') return this.#event(frame, size)
     return true
   }
 
@@ -65,7 +67,7 @@ export class Run {
 
   #event(frame: Streamed, size: number): boolean {
     const { seq } = frame.metadata
-    if (seq < this.next) return true
+    if (!(seq >= this.next)) return true
     if (this.raw && seq > this.next) return false
     this.next = seq + 1
     this.#push(frame, size)
@@ -117,9 +119,11 @@ export class Run {
   }
 
   #take({ frame, size }: Received): RunFrame {
-    if (frame.type !== 'universal.stream') return frame
-    this.consumed = frame.metadata.seq
-    this.carrier?.consumed(this, size)
+    if (frame.type === 'universal.created') return frame
+    // Numbers that were left out have been passed over by now.
+    this.consumed = frame.metadata.seq ?? this.consumed
+    if (frame.type === 'universal.done') this.carrier?.ended(this)
+    else this.carrier?.consumed(this, size)
     return frame
   }
 }

@@ -2,6 +2,7 @@ import { LineError } from './errors.ts'
 import { heldMessages, windowParts } from './limits.ts'
 import type { Failed, HeldRun, Ready, RunFrame } from './messages.ts'
 import type { Carrier, Run } from './run.ts'
+import { closeCodes } from './socket.ts'
 import { type Route, Uplink } from './uplink.ts'
 
 /** What a session tells its link. */
@@ -16,8 +17,6 @@ export interface Host {
   ended(error?: LineError): void
 }
 
-const closeCodes = { tooBig: 1009, unauthorized: 4401, takenOver: 4409 } as const
-
 /** The runs of one session of a gateway, over all of its connections (PROTOCOL.md, "Connecting again"). */
 export class Session implements Carrier {
   readonly #host: Host
@@ -29,6 +28,8 @@ export class Session implements Carrier {
   #ackTimer: ReturnType<typeof setTimeout> | undefined
   #heldBytes = 0
   #isDraining = false
+  /** The connection was closed for the size of a message. */
+  #hasTooBig = false
   /** For how long a gateway keeps what nobody reads, in milliseconds; 0 before the first connection. */
   #detachMs = 0
   #seenAt = 0
@@ -93,15 +94,19 @@ export class Session implements Carrier {
 
   /** End it, and stop its runs for this reason. */
   close(reason: unknown): void {
-    for (const run of this.#runs.values()) run.stop(reason)
+    const eventIds = [...this.#runs.keys()]
+    for (const run of this.#runs.values()) {
+      run.carrier = undefined
+      run.stop(reason)
+    }
     this.#runs.clear()
-    this.#stop()
+    this.#finish(eventIds)
   }
 
   consumed(run: Run, size: number): void {
     run.owed += size
     const { current } = this.#uplink
-    if (!current || !this.#runs.has(run.eventId)) return
+    if (!current || !this.#has(run)) return
     if (run.owed >= current.limits.windowBytes / windowParts) {
       this.#ack(run)
       return
@@ -113,8 +118,17 @@ export class Session implements Carrier {
     }, this.#ackMs)
   }
 
+  /** So that the gateway need not name it again. */
+  ended(run: Run): void {
+    if (!this.#runs.has(run.eventId)) this.#ack(run)
+  }
+
   cancel(run: Run): void {
-    if (this.#runs.has(run.eventId)) this.#uplink.send({ type: 'universal.cancel', eventId: run.eventId })
+    if (this.#has(run)) this.#uplink.send({ type: 'universal.cancel', eventId: run.eventId })
+  }
+
+  #has(run: Run): boolean {
+    return this.#runs.get(run.eventId) === run
   }
 
   #create(run: Run): void {
@@ -133,7 +147,10 @@ export class Session implements Carrier {
     this.#detachMs = detachSeconds * 1_000
     const held = new Map(session.runs?.map((run) => [run.eventId, run]))
     if (!session.resumed) this.#breakOff()
+    this.#failTooBig(held)
     for (const run of this.#runs.values()) this.#resume(run, held.get(run.eventId))
+    for (const { eventId, seq, outcome } of held.values())
+      if (outcome && !this.#runs.has(eventId)) this.#uplink.send({ type: 'universal.ack', eventId, seq })
     this.#freed()
   }
 
@@ -167,12 +184,14 @@ export class Session implements Carrier {
       run.fail(incomplete())
       run.isStopped = true
       this.cancel(run)
-    } else if (frame.type === 'universal.done') this.#drop(run)
+    } else if (frame.type === 'universal.done') this.#release(run)
     if (!this.#runs.has(run.eventId)) this.#freed()
   }
 
   #failed(run: Run, { code, message, retryable, retryAfterMs }: Failed['error']): void {
-    if (code === 'draining' && run.create !== undefined) {
+    if (code === 'gap') this.cancel(run) // nobody can read it to its end
+    if (code === 'expired' || code === 'gap') this.#drop(run, incomplete())
+    else if (code === 'draining' && run.create !== undefined) {
       this.#drop(run)
       this.#goaway()
       this.#host.refused(run)
@@ -189,7 +208,7 @@ export class Session implements Carrier {
     this.#owing.clear()
     if (this.#uplink.failures === 0) this.#seenAt = Date.now()
     else if (Date.now() - this.#seenAt > this.#detachMs) this.#breakOff()
-    if (code === closeCodes.tooBig) this.#failUnconfirmed()
+    this.#hasTooBig ||= code === closeCodes.tooBig
     const isLost = this.#isDraining && (this.#runs.size === 0 || this.#uplink.failures >= this.#handshakes)
     if (code === closeCodes.unauthorized)
       this.#end(new LineError('unauthorized', 'The token was revoked, or has expired'))
@@ -199,13 +218,15 @@ export class Session implements Carrier {
     else this.#host.changed()
   }
 
-  /** One of them was larger than something on the way takes, and would be again. */
-  #failUnconfirmed(): void {
-    const error = new LineError(
-      'too_large',
-      'A message was too large for the gateway, or for something before it',
-    )
-    for (const run of this.#runs.values()) if (run.create !== undefined) this.#drop(run, error)
+  /** Of the creates that the gateway has not taken, the largest was too large, and would be again. */
+  #failTooBig(held: ReadonlyMap<string, HeldRun>): void {
+    if (!this.#hasTooBig) return
+    this.#hasTooBig = false
+    const [largest] = [...this.#runs.values()]
+      .filter(({ eventId, create }) => create !== undefined && !held.has(eventId))
+      .sort((one, other) => other.size - one.size)
+    const message = 'The request was too large for the gateway, or for something before it'
+    if (largest) this.#drop(largest, new LineError('too_large', message))
   }
 
   /** What was sent is lost; to send it again would be paid for twice. */
@@ -214,11 +235,17 @@ export class Session implements Carrier {
   }
 
   #drop(run: Run, error?: LineError): void {
-    if (!this.#runs.delete(run.eventId)) return
-    this.#heldBytes -= run.size
-    this.#owing.delete(run)
+    this.#release(run)
     run.carrier = undefined
     if (error) run.fail(error)
+  }
+
+  /** All of it has come, read or not. */
+  #release(run: Run): void {
+    if (!this.#has(run)) return
+    this.#runs.delete(run.eventId)
+    this.#heldBytes -= run.size
+    this.#owing.delete(run)
   }
 
   #freed(): void {
@@ -232,13 +259,13 @@ export class Session implements Carrier {
 
   #end(error?: LineError): void {
     this.#breakOff()
-    this.#stop()
+    this.#finish([])
     this.#host.ended(error)
   }
 
-  #stop(): void {
+  #finish(cancels: readonly string[]): void {
     clearTimeout(this.#ackTimer)
-    this.#uplink.stop()
+    this.#uplink.finish(cancels)
   }
 }
 
@@ -246,4 +273,4 @@ const incomplete = (): LineError =>
   new LineError('incomplete', 'The connection was lost, and the answer with it')
 
 const isFailed = (frame: RunFrame | Failed): frame is Failed =>
-  frame.type === 'universal.error' || frame.type === 'error'
+  (frame.type === 'universal.error' || frame.type === 'error') && Boolean(frame.error)

@@ -3,6 +3,8 @@ export interface SocketLike {
   readonly protocol: string
   send(data: string): void
   close(code?: number, reason?: string): void
+  /** Ends it without the peer; not there in browsers, Node, Deno and Workers. */
+  terminate?(): void
   addEventListener(type: string, listener: (event: SocketEvent) => void): void
 }
 
@@ -16,6 +18,9 @@ export interface SocketEvent {
 /** Makes a socket, and begins to connect it. */
 export type SocketConstructor = new (url: string, protocols: string[]) => SocketLike
 
+/** Codes that a connection may end with (PROTOCOL.md, "Limits and closing"). */
+export const closeCodes = { abnormal: 1006, tooBig: 1009, unauthorized: 4401, takenOver: 4409 } as const
+
 /** The wire that is spoken (PROTOCOL.md, "trunkline.v1"). */
 export const protocol = 'trunkline.v1'
 
@@ -27,7 +32,7 @@ export interface Listener {
   gone(code: number | undefined): void
 }
 
-/** A socket that can be left for good, even where its peer no longer answers. */
+/** A socket that can be left for good. */
 export class Wire {
   readonly #socket: SocketLike
   #listener: Listener | undefined
@@ -52,13 +57,22 @@ export class Wire {
     if (this.#listener) this.#socket.send(typeof frame === 'string' ? frame : JSON.stringify(frame))
   }
 
-  /** Close it, and hear no more of it. */
+  /** Ask the peer to close it; `gone` tells of the end, if the peer still answers. */
+  close(): void {
+    this.#end(() => this.#socket.close(1000))
+  }
+
+  /** Hear no more of it, and end it as far as it can be without the peer. */
   leave(): void {
     this.#listener = undefined
+    this.#end(() => (this.#socket.terminate ? this.#socket.terminate() : this.#socket.close(1000)))
+  }
+
+  #end(end: () => void): void {
     try {
-      this.#socket.close(1000)
+      end()
     } catch {
-      // Closed while it was connecting, which some take for a fault.
+      // Ended while it was connecting, which some take for a fault.
     }
   }
 

@@ -1,6 +1,6 @@
 import type { Limits } from './limits.ts'
 import type { ClientFrame, Failed, Ready, RunFrame, ServerFrame } from './messages.ts'
-import { protocol, type SocketConstructor, Wire } from './socket.ts'
+import { closeCodes, protocol, type SocketConstructor, Wire } from './socket.ts'
 
 /** How to connect. */
 export interface Route {
@@ -19,7 +19,7 @@ export interface Receiver {
   goaway(): void
   /** `size` is that of the message, in characters. */
   frame(frame: RunFrame | Failed, size: number): void
-  /** The connection is gone, or a try has failed; the next is made unless `stop` is called. */
+  /** The connection is gone, or a try has failed; the next is made unless `finish` is called. */
   lost(code: number | undefined): void
 }
 
@@ -34,7 +34,14 @@ export class Uplink {
   readonly #route: Route
   readonly #receiver: Receiver
   #id: string | undefined
+  #attempts = 0
   #wire: Wire | undefined
+  /** What is to be cancelled before the end, once that is wanted. */
+  #cancels: readonly string[] | undefined
+  /** It was closed, and the peer has not answered that yet. */
+  #isParting = false
+  /** Connections that may still be made for that. */
+  #triesLeft = 1
   /** The one thing waited for: the next try, the end of the handshake, or the next heartbeat. */
   #timer: ReturnType<typeof setTimeout> | undefined
   #readyAt = 0
@@ -58,18 +65,47 @@ export class Uplink {
     this.#wire?.send(typeof frame === 'string' ? frame : JSON.stringify(frame))
   }
 
-  /** For good. */
-  stop(): void {
+  /**
+   * Cancel these runs, and end for good. Where there is no connection for that, or one that does not answer, another
+   * is made, once; otherwise the gateway would let them run until nobody has read them for too long.
+   */
+  finish(cancels: readonly string[]): void {
+    this.#cancels = cancels
+    if (this.current) this.#part()
+    else if (cancels.length === 0) this.#leave()
+    else if (!this.#wire) this.#connectLast()
+  }
+
+  #part(): void {
+    clearTimeout(this.#timer)
+    for (const eventId of this.#cancels ?? []) this.send({ type: 'universal.cancel', eventId })
+    this.current = undefined
+    this.#isParting = true
+    this.#wire?.close()
+    this.#timer = setTimeout(() => this.#lose(undefined), this.#route.limits.handshakeMs)
+  }
+
+  #connectLast(): void {
+    clearTimeout(this.#timer)
+    if (this.#cancels?.length && this.#triesLeft-- > 0) this.#tryConnect()
+  }
+
+  #leave(): void {
     clearTimeout(this.#timer)
     this.#wire?.leave()
     this.#wire = undefined
+    this.#isParting = false
     this.current = undefined
   }
 
   #connect(): void {
     const { url, protocols, Socket, limits } = this.#route
     const target = new URL(url)
-    if (this.#id !== undefined) target.searchParams.set('session', this.#id)
+    this.#attempts += 1
+    if (this.#id !== undefined) {
+      target.searchParams.set('session', this.#id)
+      target.searchParams.set('attempt', String(this.#attempts))
+    }
     const wire = new Wire(new Socket(target.href, [...protocols]), {
       open: () => {
         if (wire.protocol !== protocol) this.#lose(undefined)
@@ -85,21 +121,32 @@ export class Uplink {
     const { limits, isPatient } = this.#route
     const isStuck = isPatient && this.failures >= limits.handshakes
     const waitMs = Math.min(limits.backoffMs * 2 ** this.idle, limits.backoffMaxMs)
-    const between = () => {
-      try {
-        this.#connect()
-      } catch {
-        this.#lose(undefined)
-      }
-    }
     this.idle += 1
-    this.#timer = setTimeout(between, (isStuck ? limits.httpRetryMs : waitMs) * (0.5 + Math.random() / 2))
+    this.#timer = setTimeout(
+      () => this.#tryConnect(),
+      (isStuck ? limits.httpRetryMs : waitMs) * (0.5 + Math.random() / 2),
+    )
+  }
+
+  #tryConnect(): void {
+    try {
+      this.#connect()
+    } catch {
+      this.#lose(undefined)
+    }
   }
 
   #lose(code: number | undefined): void {
+    if (this.#cancels) {
+      // Only whoever closes in turn has heard the cancels.
+      const isHeard = this.#isParting && code !== undefined && code !== closeCodes.abnormal
+      this.#leave()
+      if (!isHeard) this.#connectLast()
+      return
+    }
     if (!this.current) this.failures += 1
     else if (Date.now() - this.#readyAt >= this.#route.limits.backoffMaxMs) this.idle = 0
-    this.stop()
+    this.#leave()
     this.#connectLater()
     this.#receiver.lost(code)
   }
@@ -108,6 +155,7 @@ export class Uplink {
     this.#heardAt = Date.now()
     const frame = parse(text)
     if (frame?.type === 'session.ready') this.#begin(frame)
+    else if (this.#cancels) return
     else if (!frame || !this.current) this.#lose(undefined)
     else if (frame.type === 'session.goaway') this.#receiver.goaway()
     else {
@@ -123,6 +171,10 @@ export class Uplink {
     this.#readyAt = Date.now()
     this.#sentAt = this.#readyAt
     this.current = ready
+    if (this.#cancels) {
+      this.#part()
+      return
+    }
     this.#beat()
     this.#receiver.ready(ready)
   }
@@ -145,9 +197,11 @@ export class Uplink {
   }
 }
 
+/** A message, or nothing for what is none. */
 function parse(text: string): ServerFrame | undefined {
   try {
-    return JSON.parse(text) as ServerFrame
+    const value = JSON.parse(text) as ServerFrame | null
+    return typeof value?.type === 'string' ? value : undefined
   } catch {
     return undefined
   }

@@ -1,5 +1,5 @@
+import type { Price, TokenPrices } from '../prices.ts'
 import type { Cost, CustomCost, Usage } from '../types.ts'
-import type { Price, Rates } from './prices.ts'
 
 const tokensPerMillion = 1_000_000
 const secondsPerHour = 3_600
@@ -69,7 +69,7 @@ function inForce({ inputTokens }: Usage, price: Price): Price {
 }
 
 /** Every token once: what has a kind of its own leaves the whole it is counted in. */
-function priceTokens(usage: Usage, rates: Rates): number {
+function priceTokens(usage: Usage, rates: TokenPrices): number {
   const { cachedTokens: cached = 0, cacheWriteTokens: written = 0, cacheWriteHourTokens: hour = 0 } = usage
   const { audioCachedTokens: audioCached = 0, imageCachedTokens: imageCached = 0 } = usage
   const audio = rest(usage.audioInputTokens, audioCached)

@@ -1,11 +1,9 @@
-import type { Step } from '../types.ts'
-
 /** In the path: Gemini and Vertex, Workers AI, Azure's deployments, Bedrock, ElevenLabs' and Replicate's predictions. */
 const inPath = [
   /\/models\/([^/:]+)(?::|$)/,
   /\/run\/(@[^/]+\/[^/]+\/[^/]+)$/,
   /\/deployments\/([^/]+)\//,
-  /\/model\/([^/]+)\/(?:converse|invoke)/,
+  /\/model\/(.+)\/(?:converse|invoke)/,
 ]
 /** In the query: realtime endpoints, and Deepgram's. */
 const inQuery = ['model', 'deployment', 'model_id']
@@ -13,18 +11,18 @@ const inQuery = ['model', 'deployment', 'model_id']
 const inBody = /"model"\s*:\s*"((?:[^"\\]|\\.){1,256})"/
 
 /**
- * The model of a request: as the client named it, else as the provider did, else empty. Bodies are searched, not
- * parsed: quotes inside their texts are escaped, so no text passes for a name.
+ * The model of a request, as its client names it; empty where it does not. Bodies are searched, not parsed: quotes
+ * inside their texts are escaped, so no text passes for a name.
  */
-export function modelOf(step: Step, request: string | null, response: string | null): string {
-  const path = step.url.pathname.replaceAll('%40', '@').replaceAll('%2F', '/').replaceAll('%3A', ':')
+export function modelOf({ pathname, searchParams }: URL, body: string | null): string {
+  const path = pathname.replaceAll('%40', '@').replaceAll('%2F', '/').replaceAll('%3A', ':')
   for (const pattern of inPath) {
     const found = pattern.exec(path)?.[1]
     if (found) return found
   }
   for (const name of inQuery) {
-    const found = step.url.searchParams.get(name)
+    const found = searchParams.get(name)
     if (found) return found
   }
-  return inBody.exec(request ?? '')?.[1] ?? inBody.exec(response?.slice(0, 4_096) ?? '')?.[1] ?? ''
+  return inBody.exec(body ?? '')?.[1] ?? ''
 }

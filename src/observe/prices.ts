@@ -1,25 +1,7 @@
-import type { PriceRates } from '../config.ts'
+import type { Price, PriceSettings } from '../prices.ts'
 
-/** US dollars for each kind of token. */
-export type Rates = Readonly<PriceRates>
-
-/** What a use costs, in US dollars. */
-export interface Price {
-  readonly per_million?: Rates | undefined
-  /** The same for one token. */
-  readonly per_token?: Rates | undefined
-  readonly per_request?: number | undefined
-  readonly per_search?: number | undefined
-  /** Of what was heard. */
-  readonly per_audio_hour?: number | undefined
-  /** What holds instead, for all tokens of a request whose input is larger than so many. */
-  readonly above?: readonly ({ readonly input_tokens: number } & Price)[] | undefined
-}
-
-/** The price of some models. */
-export interface PriceRule extends Price {
-  /** Names of models, in which `*` stands for any text; the rule that names most of a model's letters counts. */
-  readonly model: string | readonly string[]
+/** A rule of the list. */
+export interface PriceRule extends Readonly<PriceSettings> {
   /** What holds instead from a day on (UTC), or between two times of every day; the last that applies. */
   readonly when?: readonly ({ readonly from?: string; readonly hours?: readonly string[] } & Price)[]
 }

@@ -22,6 +22,8 @@ export interface Pricing {
    * no price is known.
    */
   estimateCost(step: Step): number | undefined
+  /** What the list says of a provider's models. */
+  rulesOf(slug: string): readonly PriceRule[]
 }
 
 interface Finders {
@@ -29,46 +31,46 @@ interface Finders {
   readonly listed: FindPrice
 }
 
-/** Make the pricing of a gateway; `find` tells a provider by its slug. */
+/** Makes a gateway's; `find` tells a provider by its slug. */
+export type CreatePricing = (find: (slug: string) => Priced | undefined) => Pricing
+
+/** Make the pricing of a gateway; `find` tells a provider by its slug, `now` the time that prices are of. */
 export function createPricing(
   list: PriceList | undefined,
   find: (slug: string) => Priced | undefined,
+  now: () => Date = () => new Date(),
 ): Pricing {
-  const made = new Map<string, Finders>()
+  const made = new WeakMap<Priced, Finders>()
   const findersOf = (slug: string): Finders | undefined => {
-    const known = made.get(slug)
-    const priced = known ? undefined : find(slug)
-    if (!priced) return known
-    const finders = {
-      own: createFindPrice(priced.prices, undefined, ''),
-      listed: createFindPrice([], list, priced.book),
-    }
-    made.set(slug, finders)
+    const priced = find(slug)
+    if (!priced) return undefined
+    const known = made.get(priced)
+    if (known) return known
+    const own = createFindPrice(priced.prices, undefined, '')
+    const finders = { own, listed: createFindPrice([], list, priced.book) }
+    made.set(priced, finders)
     return finders
   }
-  const requested = (step: Step) => modelOf(step, textOf(step), null)
+  /** What answered is what costs; the name that was asked for, as of a deployment, may say anything. */
+  const look = (finder: FindPrice | undefined, step: Step, model: string | undefined) =>
+    (model === undefined ? undefined : finder?.(model, now())) ??
+    finder?.(modelOf(step.url, textOf(step)), now())
 
   return {
+    rulesOf: (slug) => list?.books[find(slug)?.book ?? '']?.rules ?? [],
     costOf(step, { usage, dollars, model }, status) {
       const finders = findersOf(step.provider)
-      // What answered is what costs; a deployment's name may say anything.
-      const look = (finder: FindPrice | undefined) =>
-        (model === undefined ? undefined : finder?.(model)) ?? finder?.(requested(step))
-      const own = look(finders?.own)
-      const listed = own || dollars !== undefined ? undefined : look(finders?.listed)
+      const own = look(finders?.own, step, model)
+      const listed = own || dollars !== undefined ? undefined : look(finders?.listed, step, model)
       return costOf({ usage, dollars, custom: step.options.customCost, own, listed, status })
     },
     estimateCost(step) {
       const finders = findersOf(step.provider)
-      const text = textOf(step)
-      const model = modelOf(step, text, null)
-      const usage = {
-        inputTokens: estimateInput(step),
-        outputTokens: outputLimit(text) ?? 0,
-        basis: 'estimated',
-      } as const
-      const own = finders?.own(model)
-      const listed = own ? undefined : finders?.listed(model)
+      const inputTokens = estimateInput(step)
+      const outputTokens = outputLimit(textOf(step)) ?? 0
+      const usage = { inputTokens, outputTokens, basis: 'estimated' } as const
+      const own = look(finders?.own, step, undefined)
+      const listed = own ? undefined : look(finders?.listed, step, undefined)
       const { value } = costOf({ usage, custom: step.options.customCost, own, listed, status: 200 })
       return value ?? undefined
     },

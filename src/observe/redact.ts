@@ -2,15 +2,18 @@ import type { Step } from '../types.ts'
 
 /** What stands in the place of a secret. */
 const mark = '[redacted]'
-/** Members of JSON objects, and parameters, whose values are secrets. */
+/** Members of JSON objects whose values are secrets, from what tells so on; also of JSON inside of a text. */
 const named =
-  /("|\\")([\w-]*(?:api[_-]?key|secret|password|passwd|access[_-]?token|auth[_-]?token|authorization|private[_-]?key|credentials?)[\w-]*)\1(\s*:\s*)\1((?:[^"\\]|\\[^"])*)\1/gi
+  /((?:api[_-]?key|secret|password|passwd|access[_-]?token|auth[_-]?token|authorization|private[_-]?key|credentials?)[\w-]*)("|\\")(\s*:\s*)\2((?:[^"\\]|\\[^"])*)\2/gi
 /**
  * Keys by their shape: OpenAI's and Anthropic's, AWS's, Google's, GitHub's, Slack's, Groq's and xAI's, Hugging Face's,
- * JWTs, and whatever stands behind `Bearer`.
+ * and JWTs.
  */
 const shaped =
-  /\b(?:sk-[\w-]{16,}|AKIA[A-Z0-9]{16}|AIza[\w-]{30,}|gh[pousr]_\w{20,}|xox[abprs]-[\w-]{10,}|(?:gsk|xai|hf|pplx|r8)[_-]\w{20,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*|(?<=Bearer )[\w.~+/-]{8,}=*)/g
+  /(?<!\w)(?:sk-[\w-]{16,}|AKIA[A-Z0-9]{16}|AIza[\w-]{30,}|gh[pousr]_\w{20,}|xox[abprs]-[\w-]{10,}|(?:gsk|xai|hf|pplx|r8)[_-]\w{20,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)/g
+/** Whatever stands behind this word. */
+const bearer = 'Bearer '
+const borne = /(?<=Bearer )[\w.~+/-]{8,}=*/g
 /** Headers that carry a provider's key. */
 const secretHeader = /key|token|secret|authorization|credential/i
 /** A value that is shorter may be a word of the text. */
@@ -29,6 +32,7 @@ export function createRedact(secrets: readonly string[]): (text: string) => stri
   return (text) => {
     let clean = text
     for (const secret of known) clean = clean.replaceAll(secret, mark)
-    return clean.replace(named, `$1$2$1$3$1${mark}$1`).replace(shaped, mark)
+    clean = clean.replace(named, `$1$2$3$2${mark}$2`).replace(shaped, mark)
+    return clean.includes(bearer) ? clean.replace(borne, mark) : clean
   }
 }

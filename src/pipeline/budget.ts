@@ -4,8 +4,7 @@ import type { Pricing } from '../observe/pricing.ts'
 import type { Counters, Settlement } from '../store/counters.ts'
 import type { Account, Dimension, RateSettings, Runtime, SpendRule, Step, Watch } from '../types.ts'
 import { admit, type Limit, scopesOf, windowOf } from './limit.ts'
-import type { Try } from './record.ts'
-import type { Attempt } from './row.ts'
+import type { Attempt, Try } from './record.ts'
 
 /** A limit of what an answer uses up: what it is counted with until that is known, and how it is read then. */
 interface Charge {
@@ -129,7 +128,7 @@ const readCost = ({ cost }: Account): number | undefined => cost?.value ?? undef
 
 /** The values by which a rule is split; undefined where it does not bear on a step. */
 function partsOf({ provider, model, metadata }: SpendRule, step: Step): string[] | undefined {
-  const name = model && modelOf(step, textOf(step), null)
+  const name = model && modelOf(step.url, textOf(step))
   const own = step.options.metadata ?? {}
   const dimensions: [Dimension | undefined, string[]][] = [
     [provider, [step.provider]],

@@ -3,7 +3,7 @@ import { pause } from '../pause.ts'
 import { Flight, type Landed } from '../runs/flight.ts'
 import type { Cache, CacheEntry } from '../store/cache.ts'
 import type { Call, Handler, Result, Runtime, Stage, Step, Watch } from '../types.ts'
-import type { Attempt } from './row.ts'
+import type { Attempt } from './record.ts'
 
 /** What a cache stage is made of. */
 export interface CacheOptions {
@@ -54,7 +54,7 @@ export function createCacheStage(options: CacheOptions): Stage {
 function ttlOf({ steps }: Call, own: number | null): number | undefined {
   const { skipCache, cacheTtl, cacheKey } = steps[0].options
   const isAble = steps.every(
-    ({ body, method }) => !(body instanceof ReadableStream) && /^(GET|POST)$/.test(method),
+    ({ body, method, answer }) => !answer && !(body instanceof ReadableStream) && /^(GET|POST)$/.test(method),
   )
   if (skipCache || !isAble) return undefined
   if (cacheTtl !== undefined) return cacheTtl || undefined
@@ -69,9 +69,10 @@ function ttlOf({ steps }: Call, own: number | null): number | undefined {
 async function keyOf({ gateway, principal, steps }: Call): Promise<string> {
   const { cacheKey } = steps[0].options
   if (cacheKey !== undefined) return sha256(JSON.stringify([gateway, cacheKey]))
-  const parts = steps.map(async ({ provider, method, url, headers, body }) => {
+  const parts = steps.map(async ({ provider, method, url, headers, body, options, translation }) => {
     const kept = [...headers].filter(([name]) => !passing.test(name))
-    return [provider, method, url.href, kept, await textOf(body)]
+    const asked = [provider, method, url.href, options.byokAlias, kept, await textOf(body)]
+    return [...asked, translation?.name]
   })
   return sha256(JSON.stringify([gateway, principal.credential, await Promise.all(parts)]))
 }
@@ -136,6 +137,7 @@ function toEntry({ result, body, events }: Landed, ttl: number): CacheEntry {
 
 function replay(call: Call, entry: CacheEntry, options: CacheOptions): Result {
   const { status, headers, body, events, step } = entry
+  const { translation } = call.steps[step] ?? call.steps[0]
   const isSpaced = call.steps[0].options.cacheReplay === 'spaced' && events.length > 0
   const content = isSpaced ? inTime(body, events, call.signal) : body
   const response = new Response(body.byteLength === 0 ? null : content, {
@@ -147,6 +149,7 @@ function replay(call: Call, entry: CacheEntry, options: CacheOptions): Result {
     step,
     attempts: 0,
     cacheStatus: 'HIT',
+    ...(translation && { headers: translation.headers }),
     ...options.record(attemptOf(call, step), response),
   }
 }

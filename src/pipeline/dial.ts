@@ -1,4 +1,4 @@
-import { GatewayError } from '../errors.ts'
+import { GatewayError, toStopReason } from '../errors.ts'
 import { limits } from '../limits.ts'
 import type { Providers } from '../providers/providers.ts'
 import type { Connected, Listener, Runtime, Step } from '../types.ts'
@@ -13,8 +13,8 @@ export interface Dialling {
 }
 
 /**
- * Opens a provider's socket, or tells how it refused. Throws `GatewayError` only; `client_closed` when the signal was
- * the client's.
+ * Opens a provider's socket, or tells how it refused. Throws `GatewayError` only; the signal's reason where
+ * that ended it.
  */
 export type DialProvider = (dialling: Dialling) => Promise<Connected | Response>
 
@@ -28,10 +28,14 @@ export function createDial(providers: Providers, runtime: Runtime): DialProvider
     try {
       const provider = providers.get(step.provider)
       if (!provider) throw new GatewayError('invalid_provider')
-      const { url, headers } = await provider.realtime.authorize(step, runtime.fetch, either)
+      const { realtime } = provider
+      const bringsKey = realtime.passes.some((name) => step.url.searchParams.has(name))
+      const asked = { ...step, alias: step.options.byokAlias, bringsKey }
+      const ready = await provider.authorize(asked, runtime.fetch, either)
+      const { url, headers } = realtime.place(step.url, ready.headers)
       return await runtime.connect(url, { headers, protocols, signal: either }, listener)
     } catch (error) {
-      if (signal.aborted) throw new GatewayError('client_closed')
+      if (signal.aborted) throw toStopReason(signal)
       if (timer.signal.aborted)
         throw new GatewayError('timeout', `The provider did not open a socket within ${ms} ms`)
       // What a runtime says of a connection may hold its URL, and that a key.

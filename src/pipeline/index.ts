@@ -12,6 +12,7 @@ import { createRecord, type Recording, recordHit } from './record.ts'
 import { createRelayHandler, type RelayHandler } from './relayed.ts'
 import { createRoute } from './route.ts'
 import type { Send } from './send.ts'
+import { createTranslate, shapeErrors } from './translate.ts'
 
 /** What the pipeline of one gateway is made of. */
 export interface PipelineOptions {
@@ -23,6 +24,8 @@ export interface PipelineOptions {
   readonly counters: Counters
   readonly recording: Recording | undefined
   readonly pricing: Pricing
+  /** Whether a provider takes `stream_options.include_usage`. */
+  readonly takesUsage: (provider: string) => boolean
   readonly runtime: Runtime
 }
 
@@ -39,12 +42,15 @@ export interface Pipeline {
  * it costs nothing; each try is held against what it may use up, and recorded.
  */
 export function createPipeline(options: PipelineOptions): Pipeline {
-  const { settings, providers, send, dial, cache, counters, recording, pricing, runtime } = options
+  const { settings, providers, send, dial, cache, counters, recording, pricing, takesUsage, runtime } =
+    options
+  const asksUsage = (provider: string) => settings.stream_usage !== false && takesUsage(provider)
   const stages: readonly Stage[] = [
+    shapeErrors,
     createCacheStage({
       cache,
       ttl: settings.cache_ttl ?? null,
-      record: (attempt, response) => recordHit(attempt, response, recording),
+      record: (attempt, response) => recordHit(attempt, response, { pricing, recording }),
       runtime,
     }),
     createLimit(settings.id, settings, counters),
@@ -57,7 +63,8 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     pricing,
     runtime,
   }
-  const route = createRoute(createBudget(budget, createRecord(send, pricing, recording)))
+  const record = createRecord(send, { pricing, recording, asksUsage })
+  const route = createRoute(createTranslate(createBudget(budget, record)))
   return {
     run: stages.reduceRight<Handler>((next, stage) => (call) => stage(call, next), route),
     relay: createRelayHandler({ providers, dial, budget, pricing, recording }),

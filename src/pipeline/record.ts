@@ -1,21 +1,35 @@
 import { GatewayError } from '../errors.ts'
 import { newId } from '../ids.ts'
 import { limits } from '../limits.ts'
-import { estimateInput, textOf } from '../observe/estimate.ts'
+import { askUsage, hideUsage } from '../observe/asked.ts'
+import type { Assemble } from '../observe/assemble/assemble.ts'
+import { estimateInput } from '../observe/estimate.ts'
 import { createMeter, type Meter } from '../observe/meter.ts'
-import { modelOf } from '../observe/model.ts'
 import type { Pricing } from '../observe/pricing.ts'
-import { createRedact, secretsIn } from '../observe/redact.ts'
-import type { LogEntry, LogRow } from '../store/logs.ts'
-import type { Account, Cost, Ending, Step, Watch } from '../types.ts'
-import { type Attempt, type Redact, toRow } from './row.ts'
+import { secretsIn } from '../observe/redact.ts'
+import type { PendingEntry } from '../store/writer.ts'
+import type { Account, Call, Cost, Ending, Step, Watch } from '../types.ts'
+import { makeEntry } from './entry.ts'
+import { isStreamed, sizeOf, toRow } from './row.ts'
 import type { Send } from './send.ts'
+
+/** One try of one step of a call. */
+export interface Attempt {
+  readonly call: Call
+  readonly step: Step
+  /** Of the step, from 0. */
+  readonly index: number
+  /** Of its tries, from 1. */
+  readonly number: number
+}
 
 /** An answer, and who is to be told of its body. */
 export interface Sent {
   readonly response: Response
   readonly watch: Watch
   readonly logId?: string
+  /** Response headers of the gateway's own. */
+  readonly headers?: Readonly<Record<string, string>>
 }
 
 /** Makes one attempt. Throws `GatewayError` only. */
@@ -26,7 +40,9 @@ export interface Recording {
   /** Whether requests that do not say are recorded. */
   readonly isOn: boolean
   /** Takes an entry; must not throw. */
-  add(entry: LogEntry): void
+  add(entry: PendingEntry): void
+  /** Makes one body of a stream's events; absent: streams are recorded as they came. */
+  readonly assemble?: Assemble | undefined
   /** Refuse what cannot be recorded. */
   readonly isRequired: boolean
   /** False while the store cannot be reached. */
@@ -35,16 +51,29 @@ export interface Recording {
   secretsOf(provider: string): readonly string[]
 }
 
+/** What attempts are recorded with. */
+export interface RecordOptions {
+  readonly pricing: Pricing
+  /** Absent: nowhere. */
+  readonly recording: Recording | undefined
+  /** Whether a provider is asked for the usage of streams whose client has not asked. */
+  readonly asksUsage: (provider: string) => boolean
+}
+
 /** Watches every attempt, and records each once at its end. Without a recording its cost is counted all the same. */
-export function createRecord(send: Send, pricing: Pricing, recording: Recording | undefined): Try {
+export function createRecord(send: Send, { pricing, recording, asksUsage }: RecordOptions): Try {
   return async (attempt) => {
-    const { call, step } = attempt
-    const { record, isKept } = startRecord(attempt, pricing, recording)
-    if (isKept && recording?.isRequired && !recording.isHealthy()) throw new GatewayError('log_unavailable')
+    const { step, call } = attempt
+    const record = new AttemptRecord({ attempt, pricing, recording, isHit: false })
+    if (record.isKept && recording?.isRequired && !recording.isHealthy())
+      throw new GatewayError('log_unavailable')
     try {
-      const response = await send(step, call.signal)
+      const asking = asksUsage(step.provider) ? askUsage(step) : undefined
+      const answer = await send(asking ?? step, call.signal)
+      const response =
+        asking && isEventStream(answer) ? hideUsage(answer, (event) => record.hide(event)) : answer
       record.begin(response)
-      return { response, watch: record, ...(isKept && { logId: record.id }) }
+      return { response, watch: record, ...(record.isKept && { logId: record.id }) }
     } catch (error) {
       record.fail(error)
       throw error
@@ -52,54 +81,81 @@ export function createRecord(send: Send, pricing: Pricing, recording: Recording 
   }
 }
 
-/** Watches an answer for which no provider was asked, so that it costs nothing. */
+const isEventStream = ({ headers }: Response): boolean =>
+  /^text\/event-stream\b/i.test(headers.get('content-type') ?? '')
+
+/** Watches an answer for which no provider was asked. */
 export function recordHit(
   attempt: Attempt,
   response: Response,
-  recording: Recording | undefined,
+  { pricing, recording }: Pick<RecordOptions, 'pricing' | 'recording'>,
 ): Omit<Sent, 'response'> {
-  const { record, isKept } = startRecord(attempt, undefined, recording)
+  const record = new AttemptRecord({ attempt, pricing, recording, isHit: true })
   record.begin(response)
-  return { watch: record, ...(isKept && { logId: record.id }) }
+  return { watch: record, ...(record.isKept && { logId: record.id }) }
 }
 
-function startRecord(attempt: Attempt, pricing: Pricing | undefined, recording: Recording | undefined) {
-  const isKept = recording !== undefined && (attempt.step.options.collectLog ?? recording.isOn)
-  return { record: new AttemptRecord(attempt, pricing, isKept ? recording : undefined), isKept }
-}
-
+/** What was kept costs nothing more. */
 const free: Cost = { value: 0, currency: 'USD', basis: 'reported' }
+
+interface RecordInit {
+  readonly attempt: Attempt
+  readonly pricing: Pricing
+  readonly recording: Recording | undefined
+  readonly isHit: boolean
+}
 
 /** One attempt, from its start to its row. */
 class AttemptRecord implements Watch {
   readonly id: string
-  readonly #attempt: Attempt
-  /** Undefined for one that no provider was asked for. */
-  readonly #pricing: Pricing | undefined
+  readonly #init: RecordInit
+  /** Absent where the attempt is not to be recorded. */
   readonly #recording: Recording | undefined
   readonly #startedAt = Date.now()
   readonly #began = performance.now()
   #response: Response | undefined
   #meter: Meter | undefined
+  /** Not yet counted, as events of before it may still be on their way here. */
+  #hidden: Uint8Array | undefined
   /** Of what was read so far. */
   #account: Account | undefined
+  /** As the provider names it. */
+  #model = ''
   #firstByteMs: number | undefined
   #size = 0
+  /** Of the body, for the record. */
+  #keepBytes = 0
   #keptBytes = 0
   readonly #parts: Uint8Array[] = []
   #isOver = false
 
-  constructor(attempt: Attempt, pricing: Pricing | undefined, recording: Recording | undefined) {
-    this.#attempt = attempt
-    this.#pricing = pricing
-    this.#recording = recording
+  constructor(init: RecordInit) {
+    const { attempt, recording } = init
+    this.#init = init
+    this.#recording = (attempt.step.options.collectLog ?? recording?.isOn) ? recording : undefined
     const isFirst = attempt.index === 0 && attempt.number === 1
     this.id = isFirst ? attempt.call.requestId : newId()
   }
 
+  get isKept(): boolean {
+    return this.#recording !== undefined
+  }
+
   begin(response: Response): void {
     this.#response = response
-    this.#meter = createMeter(response.headers, () => estimateInput(this.#attempt.step))
+    this.#keepBytes = this.#toKeep(response)
+    this.#meter = createMeter(response.headers, () => estimateInput(this.#init.attempt.step))
+  }
+
+  #toKeep({ headers }: Response): number {
+    if (!this.#recording || this.#init.attempt.step.options.collectLogPayload === false) return 0
+    const isMadeOne = this.#recording.assemble && isStreamed(headers.get('content-type') ?? '')
+    return isMadeOne ? limits.logStreamBytes : limits.logBodyBytes
+  }
+
+  /** An event that tells of the usage, and that its client is not sent. */
+  hide(event: Uint8Array): void {
+    this.#hidden = event.slice()
   }
 
   read(bytes: Uint8Array): void {
@@ -107,7 +163,7 @@ class AttemptRecord implements Watch {
     this.#firstByteMs ??= this.#elapsedMs
     this.#size += bytes.byteLength
     this.#meter?.read(bytes)
-    if (!this.#recording || this.#keptBytes >= limits.logBodyBytes) return
+    if (this.#keptBytes >= this.#keepBytes) return
     this.#keptBytes += bytes.byteLength
     this.#parts.push(bytes)
   }
@@ -118,10 +174,13 @@ class AttemptRecord implements Watch {
   }
 
   #settle(): Account {
+    const { attempt, pricing, isHit } = this.#init
+    if (this.#hidden) this.#meter?.read(this.#hidden)
+    this.#hidden = undefined
     const reading = this.#meter?.reading() ?? {}
-    const { usage } = reading
-    const status = this.#response?.status ?? null
-    const cost = this.#pricing?.costOf(this.#attempt.step, reading, status) ?? free
+    const { usage, model = '' } = reading
+    this.#model = model
+    const cost = isHit ? free : pricing.costOf(attempt.step, reading, this.#response?.status ?? null)
     return { ...(usage && { usage }), cost }
   }
 
@@ -135,67 +194,37 @@ class AttemptRecord implements Watch {
     if (this.#isOver) return
     this.#isOver = true
     if (!this.#recording) return
-    const { step } = this.#attempt
-    const redact = createRedact([...secretsIn(step), ...this.#recording.secretsOf(step.provider)])
-    const keepsBodies = step.options.collectLogPayload ?? true
-    const response = this.#response ? decode(this.#parts) : null
-    const request = textOf(step)?.slice(0, limits.logBodyBytes) ?? null
-    const row = this.#toRow(ending, modelOf(step, request, response), redact)
-    const bodies = keepsBodies
-      ? { request: request && redact(request), response: response && redact(response) }
-      : { request: null, response: null }
-    this.#recording.add({ row, bodies })
-  }
-
-  #toRow(ending: Ending, model: string, redact: Redact): LogRow {
-    const { step } = this.#attempt
-    const status = this.#response?.status ?? null
-    const isRefused = status !== null && status >= 400
-    const outcome = isRefused && ending.outcome === 'completed' ? 'failed' : ending.outcome
-    return toRow(this.#attempt, redact, {
+    const { attempt, isHit } = this.#init
+    const { step } = attempt
+    const contentType = this.#response?.headers.get('content-type') ?? ''
+    const row = toRow({
+      ...attempt,
       id: this.id,
-      model,
-      status,
-      cached: this.#pricing === undefined,
-      ending: { ...ending, outcome },
       startedAt: this.#startedAt,
       durationMs: this.#elapsedMs,
       firstByteMs: this.#firstByteMs,
-      account: this.account(),
-      streamed: /^text\/event-stream\b/i.test(this.#contentType),
-      contentTypes: [step.headers.get('content-type') ?? '', this.#contentType],
+      status: this.#response?.status ?? null,
+      contentTypes: [step.headers.get('content-type') ?? '', contentType],
+      isStreamed: isStreamed(contentType),
       sizes: [sizeOf(step), this.#size],
+      account: this.account(),
+      model: this.#model,
+      ending,
+      isHit,
     })
+    const pending = {
+      row,
+      url: step.url,
+      request: step.body instanceof ReadableStream ? null : step.body,
+      response: this.#response ? this.#parts.splice(0) : null,
+      keepsBodies: step.options.collectLogPayload ?? true,
+      secrets: [...secretsIn(step), ...this.#recording.secretsOf(step.provider)],
+      assemble: this.#recording.assemble,
+    }
+    this.#recording.add(makeEntry(pending))
   }
 
-  get #contentType(): string {
-    return this.#response?.headers.get('content-type') ?? ''
-  }
   get #elapsedMs(): number {
     return performance.now() - this.#began
   }
-}
-
-/** Of the first bytes that are kept; null for what is no text. */
-function decode(parts: readonly Uint8Array[]): string | null {
-  const decoder = new TextDecoder('utf-8', { fatal: true })
-  let text = ''
-  let left: number = limits.logBodyBytes
-  try {
-    for (const part of parts) {
-      text += decoder.decode(part.subarray(0, left), { stream: true })
-      left -= Math.min(part.byteLength, left)
-    }
-  } catch {
-    return null
-  }
-  return text
-}
-
-function sizeOf({ body, headers }: Step): number | null {
-  if (body === null) return 0
-  if (body instanceof Uint8Array) return body.byteLength
-  if (typeof body === 'string') return body.length
-  const length = headers.get('content-length')
-  return length === null ? null : Number(length)
 }

@@ -1,9 +1,8 @@
 import { GatewayError } from '../errors.ts'
 import { newId } from '../ids.ts'
-import { modelOf } from '../observe/model.ts'
 import type { Pricing } from '../observe/pricing.ts'
 import { addUsage, createFrameMeter, type FrameMeter } from '../observe/realtime.ts'
-import { createRedact, secretsIn } from '../observe/redact.ts'
+import { secretsIn } from '../observe/redact.ts'
 import type { Providers } from '../providers/providers.ts'
 import type {
   Account,
@@ -22,9 +21,10 @@ import type {
 } from '../types.ts'
 import { type BudgetOptions, openTab, type Tab } from './budget.ts'
 import type { DialProvider } from './dial.ts'
+import { makeEntry } from './entry.ts'
 import { countRequest } from './limit.ts'
-import type { Recording } from './record.ts'
-import { type Attempt, toRow } from './row.ts'
+import type { Attempt, Recording } from './record.ts'
+import { toRow } from './row.ts'
 
 /** Status of an upgrade. */
 const opened = 101
@@ -211,23 +211,25 @@ class SessionRecord implements RelayWatch {
     if (!recording) return
     const { step } = attempt
     const cost = this.#account.cost ?? pricing.costOf(step, {}, status)
-    const redact = createRedact([...secretsIn(step), ...recording.secretsOf(step.provider)])
-    const row = toRow(attempt, redact, {
+    const row = toRow({
+      ...attempt,
       id: this.id,
-      model: modelOf(step, null, null) || meter.model(),
-      status,
-      cached: false,
-      ending,
       startedAt: this.#startedAt,
       durationMs: this.#elapsedMs,
       firstByteMs: this.#firstByteMs,
-      account: { ...this.#account, cost },
-      streamed: true,
+      status,
       contentTypes: ['websocket', 'websocket'],
+      isStreamed: true,
       sizes: [this.#bytes.client, this.#bytes.provider],
       frames: [this.#frames.client, this.#frames.provider],
+      model: meter.model(),
+      account: { ...this.#account, cost },
+      ending,
+      isHit: false,
     })
-    recording.add({ row, bodies: { request: null, response: null } })
+    const secrets = [...secretsIn(step), ...recording.secretsOf(step.provider)]
+    const none = { request: null, response: null, keepsBodies: false, assemble: undefined }
+    recording.add(makeEntry({ row, url: step.url, secrets, ...none }))
   }
 
   get #elapsedMs(): number {

@@ -1,9 +1,8 @@
-import { GatewayError } from '../errors.ts'
+import { GatewayError, toStopReason } from '../errors.ts'
 import { limits } from '../limits.ts'
 import { pause } from '../pause.ts'
 import type { Backoff, Handler, Options } from '../types.ts'
-import type { Sent, Try } from './record.ts'
-import type { Attempt } from './row.ts'
+import type { Attempt, Sent, Try } from './record.ts'
 
 /** How one try, or all tries of a step, ended. */
 type Tried = Sent | { readonly error: GatewayError }
@@ -29,7 +28,7 @@ export function createRoute(send: Try): Handler {
       if ('response' in tried && (tried.response.ok || isLast)) {
         return { ...tried, step: index, attempts, cacheStatus: 'MISS' }
       }
-      if ('error' in tried && isLast) throw atStep(tried.error, index)
+      if ('error' in tried && isLast) throw atStep(tried.error, step.item ?? index)
       await discard(tried)
     }
     throw new GatewayError('internal')
@@ -48,7 +47,7 @@ async function tryStep(first: Attempt, send: (attempt: Attempt) => Promise<Tried
     if (number >= tries || !isRetryable(tried)) return tried
     await discard(tried)
     await pause(Math.max(backoffMs(backoff, retryDelay, number), retryAfterMs(tried)), call.signal)
-    if (call.signal.aborted) throw new GatewayError('client_closed')
+    if (call.signal.aborted) throw toStopReason(call.signal)
   }
 }
 
@@ -56,7 +55,7 @@ async function tryOnce(attempt: Attempt, send: Try): Promise<Tried> {
   try {
     return await send(attempt)
   } catch (error) {
-    if (error instanceof GatewayError && error.code !== 'client_closed') return { error }
+    if (error instanceof GatewayError && !attempt.call.signal.aborted) return { error }
     throw error
   }
 }

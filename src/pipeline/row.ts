@@ -1,77 +1,80 @@
 import type { LogRow } from '../store/logs.ts'
 import type { Account, Call, Ending, Step } from '../types.ts'
 
-/** One try of one step of a call. */
-export interface Attempt {
+/** What is known of an attempt at its end. */
+export interface Ended {
+  readonly id: string
   readonly call: Call
   readonly step: Step
   /** Of the step, from 0. */
   readonly index: number
   /** Of its tries, from 1. */
   readonly number: number
-}
-
-/** Takes secrets out of a text. */
-export type Redact = (text: string) => string
-
-/** What is recorded of one attempt, beside what its call tells. Of pairs, the client's comes first. */
-export interface Facts {
-  readonly id: string
-  readonly model: string
-  /** Null where there was no answer. */
-  readonly status: number | null
-  readonly cached: boolean
-  readonly ending: Ending
   /** Milliseconds since the epoch. */
   readonly startedAt: number
   readonly durationMs: number
   readonly firstByteMs: number | undefined
-  readonly account: Account
-  readonly streamed: boolean
+  /** Null where there was no answer. */
+  readonly status: number | null
+  /** Of the request and of the answer. */
   readonly contentTypes: readonly [string, string]
+  readonly isStreamed: boolean
+  /** Bytes of both. */
   readonly sizes: readonly [number | null, number]
-  /** Of a relayed session. */
+  /** Of both, where they are those of a relayed session. */
   readonly frames?: readonly [number, number]
+  /** As the provider names it. */
+  readonly model: string
+  readonly account: Account
+  readonly ending: Ending
+  /** It came from the cache. */
+  readonly isHit: boolean
 }
 
-/** An attempt as it is written. */
-export function toRow({ call, step, index, number }: Attempt, redact: Redact, facts: Facts): LogRow {
-  const { ending, account, frames } = facts
+/** The row of an attempt. Its path, error and metadata may still hold secrets. */
+export function toRow(ended: Ended): LogRow {
+  const { call, step, status, ending, frames } = ended
+  const isRefused = status !== null && status >= 400
+  const outcome = isRefused && ending.outcome === 'completed' ? 'failed' : ending.outcome
   const { metadata, customCost } = step.options
   return {
-    id: facts.id,
+    id: ended.id,
     gateway: call.gateway,
-    created_at: facts.startedAt,
+    created_at: ended.startedAt,
     request_id: call.requestId,
     event_id: call.eventId,
     run_id: call.runId ?? null,
     principal: call.principal.name,
     provider: step.provider,
-    model: facts.model,
-    path: redact(step.url.pathname),
-    step: index,
-    attempt: number,
-    status_code: facts.status,
-    success: ending.outcome === 'completed',
-    cached: facts.cached,
-    outcome: ending.outcome,
+    model: ended.model,
+    path: step.url.pathname,
+    step: ended.index,
+    attempt: ended.number,
+    status_code: status,
+    success: outcome === 'completed',
+    cached: ended.isHit,
+    outcome,
     upstream_stopped: ending.upstreamStopped,
-    error: ending.error ? redact(ending.error.message) : null,
-    duration: Math.round(facts.durationMs),
-    ttft: facts.firstByteMs === undefined ? null : Math.round(facts.firstByteMs),
-    streamed: facts.streamed,
-    request_content_type: facts.contentTypes[0],
-    response_content_type: facts.contentTypes[1],
-    request_size: facts.sizes[0],
-    response_size: facts.sizes[1],
+    error: ending.error?.message ?? null,
+    duration: Math.round(ended.durationMs),
+    ttft: ended.firstByteMs === undefined ? null : Math.round(ended.firstByteMs),
+    streamed: ended.isStreamed,
+    request_content_type: ended.contentTypes[0],
+    response_content_type: ended.contentTypes[1],
+    request_size: ended.sizes[0],
+    response_size: ended.sizes[1],
     request_frames: frames?.[0] ?? null,
     response_frames: frames?.[1] ?? null,
-    ...toSpent(account),
+    ...toSpent(ended.account),
     custom_cost: customCost !== undefined,
-    metadata: metadata ? redact(JSON.stringify(metadata)) : null,
+    metadata: metadata ? JSON.stringify(metadata) : null,
     user_agent: step.headers.get('user-agent'),
   }
 }
+
+/** Whether an answer came as a stream of events. */
+export const isStreamed = (contentType: string): boolean =>
+  /^(?:text\/event-stream|application\/(?:vnd\.amazon\.eventstream|stream\+json))\b/i.test(contentType)
 
 type Spent = Pick<
   LogRow,
@@ -96,4 +99,13 @@ function toSpent({ usage, cost }: Account): Spent {
     cost: cost?.value ?? null,
     cost_basis: cost?.basis ?? 'unknown',
   }
+}
+
+/** Bytes of a request; null where it does not say. */
+export function sizeOf({ body, headers }: Step): number | null {
+  if (body === null) return 0
+  if (body instanceof Uint8Array) return body.byteLength
+  if (typeof body === 'string') return body.length
+  const length = headers.get('content-length')
+  return length === null ? null : Number(length)
 }

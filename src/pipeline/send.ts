@@ -1,10 +1,10 @@
-import { GatewayError } from '../errors.ts'
+import { GatewayError, toStopReason } from '../errors.ts'
 import { limits } from '../limits.ts'
 import type { Providers } from '../providers/providers.ts'
 import { readUntil, relay } from '../streams.ts'
 import type { Runtime, Step } from '../types.ts'
 
-/** One call of a provider. Throws `GatewayError` only; `client_closed` when the signal was the client's. */
+/** One call of a provider. Throws `GatewayError` only; the signal's reason where that ended it. */
 export type Send = (step: Step, signal: AbortSignal) => Promise<Response>
 
 /** Nobody asked for compression, so nobody pays for it; a provider that compresses all the same is decoded by `fetch`. */
@@ -13,6 +13,7 @@ const acceptEncoding = 'identity'
 /** Calls providers through the runtime's `fetch`. */
 export function createSend(providers: Providers, runtime: Runtime): Send {
   return async (step, signal) => {
+    if (step.answer) return step.answer()
     const timer = new AbortController()
     const ms = step.options.requestTimeout ?? limits.firstByteMs
     const timeout = setTimeout(() => timer.abort(), ms)
@@ -20,7 +21,7 @@ export function createSend(providers: Providers, runtime: Runtime): Send {
       const response = await call(step, AbortSignal.any([signal, timer.signal]))
       return step.options.requestTimeout === undefined ? response : await withFirstPart(response, signal)
     } catch (error) {
-      if (signal.aborted) throw new GatewayError('client_closed')
+      if (signal.aborted) throw toStopReason(signal)
       if (timer.signal.aborted)
         throw new GatewayError('timeout', `The provider did not answer within ${ms} ms`)
       throw error instanceof GatewayError ? error : new GatewayError('provider_failed')
@@ -32,7 +33,8 @@ export function createSend(providers: Providers, runtime: Runtime): Send {
   async function call(step: Step, signal: AbortSignal): Promise<Response> {
     const provider = providers.get(step.provider)
     if (!provider) throw new GatewayError('invalid_provider')
-    const { headers, body } = await provider.authorize(step, runtime.fetch, signal)
+    const asked = { ...step, alias: step.options.byokAlias }
+    const { headers, body } = await provider.authorize(asked, runtime.fetch, signal)
     headers.set('accept-encoding', acceptEncoding)
     const init: RequestInit & { duplex?: 'half' } = {
       method: step.method,

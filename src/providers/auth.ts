@@ -1,6 +1,6 @@
-import { googleAuth } from './google.ts'
+import { googleAuth, googlePlaces } from './google.ts'
 import type { Authorize } from './outgoing.ts'
-import { sigv4Auth } from './sigv4.ts'
+import { sigv4Auth, sigv4Places } from './sigv4.ts'
 import type { Auth, HeaderAuth } from './table.ts'
 
 /** Headers in which a client may bring its own key; the first is the native one. */
@@ -33,6 +33,22 @@ export function createAuthorize(auth: Auth, key: string | undefined): Authorize 
     default:
       return auth satisfies never
   }
+}
+
+/** A region, a project: what paths need and a credential knows. */
+export type Places = Readonly<Record<string, string | undefined>>
+
+/** What a stored key, or the one that a client sent, says of places. */
+export function placesOf(auth: Auth, headers: Headers, key: string | undefined): Places {
+  if (auth.kind === 'google') return googlePlaces(headers, key)
+  return auth.kind === 'sigv4' ? sigv4Places(key) : {}
+}
+
+/** Put a client's key where this provider looks for it. */
+export function presentKey(auth: Auth, headers: Headers, key: string): void {
+  const { header, scheme = '' } =
+    auth.kind === 'header' ? auth : { header: 'authorization', scheme: 'Bearer' }
+  headers.set(header, `${scheme} ${key}`.trim())
 }
 
 function headerAuth(

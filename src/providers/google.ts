@@ -1,5 +1,5 @@
 import { importPKCS8, SignJWT } from 'jose'
-import * as z from 'zod'
+import * as z from 'zod/mini'
 import { type ErrorCode, GatewayError } from '../errors.ts'
 import type { Runtime } from '../types.ts'
 import { type Authorize, parseJson, readJsonKey, untilAborted } from './outgoing.ts'
@@ -17,9 +17,11 @@ const lifeDefaultS = 3_600
 
 /** What is used of a service account's key file. */
 const serviceAccount = z.object({
-  client_email: z.string().min(1),
-  private_key: z.string().min(1),
-  token_uri: z.string().optional(),
+  client_email: z.string().check(z.minLength(1)),
+  private_key: z.string().check(z.minLength(1)),
+  token_uri: z.optional(z.string()),
+  project_id: z.optional(z.string()),
+  region: z.optional(z.string()),
 })
 
 interface Account {
@@ -53,6 +55,16 @@ export function googleAuth(own: readonly string[], key: string | undefined): Aut
   }
 }
 
+/** Project and region of a service account, sent or stored; without a region, the global endpoint. */
+export function googlePlaces(
+  headers: Headers,
+  key: string | undefined,
+): { project?: string; region: string } {
+  const file = readFile(headers.get('authorization')) ?? readJsonKey(key, serviceAccount)
+  const { project_id: project, region = 'global' } = file ?? {}
+  return { region, ...(project !== undefined && { project }) }
+}
+
 /** Environments often hold a key file whose line breaks are escaped twice. */
 function toAccount(file: z.infer<typeof serviceAccount>, token_uri: string, blame: ErrorCode): Account {
   const { client_email, private_key } = file
@@ -61,10 +73,13 @@ function toAccount(file: z.infer<typeof serviceAccount>, token_uri: string, blam
 
 /** The service account in a client's bearer. It is exchanged with Google only, whatever host it names. */
 function readSent(authorization: string | null): Account | undefined {
+  const file = readFile(authorization)
+  return file && toAccount(file, googleTokenUri, 'bad_request')
+}
+
+function readFile(authorization: string | null): z.infer<typeof serviceAccount> | undefined {
   const text = /^Bearer\s+([\w+/-]+=*)$/i.exec(authorization ?? '')?.[1]
-  if (text === undefined) return undefined
-  const parsed = serviceAccount.safeParse(parseJson(fromBase64(text)))
-  return parsed.success ? toAccount(parsed.data, googleTokenUri, 'bad_request') : undefined
+  return text === undefined ? undefined : serviceAccount.safeParse(parseJson(fromBase64(text))).data
 }
 
 function fromBase64(text: string): string {
@@ -124,7 +139,10 @@ async function mint(account: Account, fetch: Runtime['fetch']): Promise<Token> {
   })
   const response = await exchange(account.token_uri, assertion, fetch).catch(() => undefined)
   const answer = z
-    .object({ access_token: z.string().min(1), expires_in: z.number().default(lifeDefaultS) })
+    .object({
+      access_token: z.string().check(z.minLength(1)),
+      expires_in: z._default(z.number(), lifeDefaultS),
+    })
     .safeParse(response?.body)
   if (!response?.ok || !answer.success) {
     const status = response ? `: status ${response.status}` : ''

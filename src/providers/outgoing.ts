@@ -1,4 +1,4 @@
-import type * as z from 'zod'
+import type * as z from 'zod/mini'
 import type { Runtime, Step } from '../types.ts'
 
 /** A request on its way to a provider. */
@@ -7,6 +7,12 @@ export interface Outgoing {
   readonly url: URL
   readonly headers: Headers
   readonly body: Step['body']
+  /** Of the stored key to take. */
+  readonly alias?: string | undefined
+  /** Taken in place of the provider's own. */
+  readonly key?: string
+  /** It brings a credential elsewhere than in a header, so that none is to be added. */
+  readonly bringsKey?: boolean
 }
 
 /** What to send. The body is another one only where a stream had to be held to be signed. */
@@ -29,7 +35,7 @@ export type Authorize = (
  * A stored key that is a JSON object; undefined for a plain key, or none.
  * @throws TypeError for JSON of another shape; the key is not quoted
  */
-export function readJsonKey<T>(key: string | undefined, shape: z.ZodType<T>): T | undefined {
+export function readJsonKey<T>(key: string | undefined, shape: z.ZodMiniType<T>): T | undefined {
   if (!key?.trimStart().startsWith('{')) return undefined
   const parsed = shape.safeParse(parseJson(key))
   if (!parsed.success)

@@ -1,11 +1,13 @@
-import type { Env, PriceSettings, ProviderSettings } from '../config.ts'
+import type { Env, ProviderSettings } from '../config.ts'
+import type { Dialect } from '../dialects/dialect.ts'
 import { GatewayError } from '../errors.ts'
+import type { PriceSettings } from '../prices.ts'
 import type { Runtime } from '../types.ts'
-import { createAuthorize, credentialHeaders } from './auth.ts'
-import type { Authorized, Outgoing } from './outgoing.ts'
+import { createAuthorize, credentialHeaders, type Places, placesOf, presentKey } from './auth.ts'
+import type { Authorize, Authorized, Outgoing } from './outgoing.ts'
 import { createResolve } from './paths.ts'
 import { createRealtime, type Realtime } from './realtime.ts'
-import { type Auth, bearer, type ProviderRow, table } from './table.ts'
+import { type Auth, bearer, follower, type ProviderRow, table } from './table.ts'
 
 /** A row at work. */
 export interface Provider {
@@ -14,6 +16,8 @@ export interface Provider {
   readonly credentialHeaders: readonly string[]
   /** What of the gateway's own is sent to it and must not be told: its stored key, and values of fixed headers. */
   readonly secrets: readonly string[]
+  /** Whether it takes `stream_options.include_usage`. */
+  readonly takesUsage: boolean
   /** Its book in the price list. */
   readonly book: string
   /** The operator's own prices. */
@@ -25,8 +29,8 @@ export interface Provider {
    */
   resolve(path: string, search: string, headers: Headers): URL
   /**
-   * What to send: the client's own credential untouched if it brought one, else the stored key if there is one,
-   * and the configured headers. Fresh for every try, as signatures expire.
+   * What to send: the client's own credential untouched if it brought one, else the given key, or the provider's own if
+   * there is one, and the configured headers. Fresh for every try, as signatures expire.
    * @throws GatewayError, or the signal's reason
    */
   authorize(request: Outgoing, fetch: Runtime['fetch'], signal: AbortSignal): Promise<Authorized>
@@ -34,6 +38,26 @@ export interface Provider {
   readonly realtime: Realtime
   /** The slug of another, whose socket is dialled when this one's cannot be had. */
   readonly fallback: string | undefined
+  /** The wire of a model's chat, if it has one. */
+  dialectOf(model: string): Dialect | undefined
+  /**
+   * What stands before its dialect's paths, and what the address leaves of a model's name.
+   * @throws GatewayError bad_request for a place that nobody named
+   */
+  place(model: string, asked: PlaceAsked): Promise<{ readonly prefix: string; readonly model: string }>
+  /** Put a client's key where this provider looks for it. */
+  present(headers: Headers, key: string): void
+  /** @throws TypeError for a key that cannot be one of this provider; it is not quoted */
+  assertKey(key: string): void
+}
+
+/** Who asks for the place of a model. */
+export interface PlaceAsked {
+  readonly headers: Headers
+  /** Of the stored key to take. */
+  readonly alias?: string | undefined
+  /** The stored key, where it is not the provider's own. */
+  readonly findKey?: () => Promise<string | undefined>
 }
 
 /** All providers, built-in and configured. */
@@ -53,6 +77,9 @@ export interface LiveProviders extends Providers {
    */
   replace(custom: Readonly<Record<string, ProviderSettings>>): void
 }
+
+/** Stored keys whose ways are held by one provider. */
+const otherKeysMax = 1_000
 
 /** Stands before the slug of a custom provider (contract 1.6). */
 export const customPrefix = 'custom-'
@@ -107,7 +134,21 @@ function rowOf(slug: string, own: ProviderSettings): ProviderRow {
   const builtIn = Object.hasOwn(table, slug) ? table[slug] : undefined
   const base_url = own.base_url ?? builtIn?.base_url
   if (!base_url) throw new TypeError('not in the table, so it needs a base_url')
-  return { ...builtIn, base_url, auth: authOf(builtIn?.auth ?? bearer, own) }
+  const dialect =
+    own.dialect === undefined ? (builtIn ?? { dialect: follower }).dialect : findDialect(own.dialect)
+  return { ...builtIn, base_url, auth: authOf(builtIn?.auth ?? bearer, own), ...(dialect && { dialect }) }
+}
+
+const dialectsOf = ({ dialect, variants = [] }: ProviderRow): readonly Dialect[] => [
+  ...(dialect ? [dialect] : []),
+  ...variants.map(([, variant]) => variant),
+]
+
+function findDialect(name: string): Dialect {
+  const known = Object.values(table).flatMap(dialectsOf)
+  const found = known.find((dialect) => dialect.name === name)
+  if (found) return found
+  throw new TypeError(`dialect: one of ${[...new Set(known.map((dialect) => dialect.name))].join(', ')}`)
 }
 
 function authOf(auth: Auth, { auth_header, auth_scheme }: ProviderSettings): Auth {
@@ -121,25 +162,25 @@ function createProvider(slug: string, row: ProviderRow, own: ProviderSettings, e
   // A key found in the environment was meant for the row's own host, so it goes to no other.
   const key = own.api_key ?? (row.env && !isOverridden ? env[row.env] || undefined : undefined)
   const authorize = createAuthorize(row.auth, key)
+  /** By stored key: tokens and signatures are held from call to call. */
+  const others = new Map<string, Authorize>()
+  const authorizeWith = (other: string): Authorize => {
+    const made = others.get(other) ?? createAuthorize(row.auth, other)
+    if (others.size >= otherKeysMax) others.clear()
+    others.set(other, made)
+    return made
+  }
   const settled = new Map(own.account_id === undefined ? [] : [['account_id', own.account_id]])
   const resolve = createResolve({ base_url: row.base_url, isOverridden, paths: row.paths ?? [], settled })
   const fixed = Object.entries(own.headers ?? {})
-  const { target } = row
+  const { target, dialect, prefix = '' } = row
   const slots = credentialHeaders(row.auth)
-  const prepare = (given: Headers): Headers => {
-    const headers = new Headers(given)
-    if (target) headers.delete(target.header)
-    for (const [name, value] of fixed) headers.set(name, value)
-    return headers
-  }
-  // Configured headers come before a signature, which covers some of them.
-  const authorizeAll: Provider['authorize'] = async (request, fetch, signal) =>
-    authorize({ ...request, headers: prepare(request.headers) }, fetch, signal)
 
   return {
     slug,
     credentialHeaders: slots,
     secrets: [...(key === undefined ? [] : [key]), ...fixed.map(([, value]) => value)],
+    takesUsage: own.stream_usage ?? row.stream_usage ?? false,
     book: row.prices ?? slug,
     prices: own.prices ?? [],
     resolve(path, search, headers) {
@@ -148,17 +189,36 @@ function createProvider(slug: string, row: ProviderRow, own: ProviderSettings, e
       const url = checkTarget(named, target.hosts)
       return isOverridden ? resolve(url.pathname, url.search) : url
     },
-    authorize: authorizeAll,
     fallback: own.realtime_fallback,
-    realtime: createRealtime({
-      row,
-      own,
-      settled,
-      credentialHeaders: slots,
-      authorize: authorizeAll,
-      prepare,
-    }),
+    realtime: createRealtime({ row, own, settled, credentialHeaders: slots }),
+    assertKey: (other) => void createAuthorize(row.auth, other),
+    async authorize(request, fetch, signal) {
+      const headers = new Headers(request.headers)
+      if (target) headers.delete(target.header)
+      // Before a signature, which covers some of them.
+      for (const [name, value] of fixed) headers.set(name, value)
+      if (request.bringsKey) return { headers, body: request.body }
+      const way = request.key === undefined ? authorize : authorizeWith(request.key)
+      return way({ ...request, headers }, fetch, signal)
+    },
+    dialectOf: (model) => row.variants?.find(([pattern]) => pattern.test(model))?.[1] ?? dialect,
+    async place(model, { headers, findKey }) {
+      const isKeys = /\{\w+\}/.test(prefix)
+      const stored = isKeys ? ((await findKey?.()) ?? key) : undefined
+      return fillPrefix(prefix, model, isKeys ? placesOf(row.auth, headers, stored) : {})
+    },
+    present: (headers, value) => presentKey(row.auth, headers, value),
   }
+}
+
+function fillPrefix(template: string, model: string, places: Places): { prefix: string; model: string } {
+  const rest = model.split('/')
+  const prefix = template.replace(/\{(model:)?(\w+)\}/g, (_, isModels: string | undefined, name: string) => {
+    const place = isModels ? rest.length > 1 && rest.shift() : places[name]
+    if (!place) throw new GatewayError('bad_request', `This provider needs its ${name}`)
+    return encodeURIComponent(place)
+  })
+  return { prefix, model: rest.join('/') }
 }
 
 /** @throws GatewayError bad_request for a target that is not on one of the provider's own hosts */
@@ -169,4 +229,9 @@ function checkTarget(named: string, hosts: readonly string[]): URL {
     throw new GatewayError('bad_request', 'The target URL is not on a host of this provider')
   url.hash = ''
   return url
+}
+
+/** @throws TypeError for settings that make no custom provider; no secret is quoted */
+export function assertCustom(slug: string, settings: ProviderSettings): void {
+  toProvider(customPrefix + slug, settings, {})
 }

@@ -1,8 +1,9 @@
 import type { ProviderSettings } from '../config.ts'
-import type { RealtimeDialect, Runtime } from '../types.ts'
-import type { Authorize, Outgoing } from './outgoing.ts'
+import type { RealtimeDialect } from '../types.ts'
+import { presentKey } from './auth.ts'
+import type { Outgoing } from './outgoing.ts'
 import { createResolve } from './paths.ts'
-import type { Auth, PathRule, ProviderRow } from './table.ts'
+import type { PathRule, ProviderRow } from './table.ts'
 
 /** How a provider's own sockets are reached. */
 export interface Realtime {
@@ -19,12 +20,8 @@ export interface Realtime {
   takeKey(headers: Headers, search: string, key: string | undefined): string
   /** Turn what stands behind the slug into the URL to dial. @throws GatewayError bad_request */
   resolve(path: string, search: string): URL
-  /** Where to dial, and with which headers: the client's own key if it brought one, else the stored one. */
-  authorize(
-    request: Pick<Outgoing, 'url' | 'headers'>,
-    fetch: Runtime['fetch'],
-    signal: AbortSignal,
-  ): Promise<Pick<Outgoing, 'url' | 'headers'>>
+  /** Bring the key of a request that is ready to be sent to where this provider wants it. */
+  place(url: URL, headers: Headers): Pick<Outgoing, 'url' | 'headers'>
 }
 
 /** What makes one. */
@@ -35,9 +32,6 @@ export interface RealtimeParts {
   readonly settled: ReadonlyMap<string, string>
   /** Headers in which this provider takes a client's key, its own first. */
   readonly credentialHeaders: readonly [string, ...string[]]
-  readonly authorize: Authorize
-  /** Adds the configured headers, without a key. */
-  readonly prepare: (headers: Headers) => Headers
 }
 
 /** Query parameters in which every provider's key may come. */
@@ -46,10 +40,9 @@ const keyParams = ['api_key']
 /** @throws TypeError for an address that is none */
 export function createRealtime(parts: RealtimeParts): Realtime {
   const { row, credentialHeaders } = parts
-  const { realtime = {} } = row
-  const { query, keyNames = [], passes = [], dialect } = realtime
-  const params = [...keyParams, ...(realtime.params ?? []), ...(query ? [query] : [])]
-  const resolve = createAddress(parts)
+  const { query, keyNames = [], passes = [], dialect, params = [] } = row.realtime ?? {}
+  const [native] = credentialHeaders
+  const places = [...keyParams, ...params, ...(query ? [query] : [])]
   return {
     dialect,
     passes,
@@ -57,23 +50,18 @@ export function createRealtime(parts: RealtimeParts): Realtime {
     takeKey(headers, search, key) {
       let rest = search
       let found = key
-      for (const name of params) {
+      for (const name of places) {
         const taken = takeParam(rest, name)
         rest = taken.rest
         found ??= taken.value
       }
-      if (found !== undefined && !credentialHeaders.some((name) => headers.has(name)))
-        headers.set(credentialHeaders[0], withScheme(row.auth, found))
+      if (found === undefined || credentialHeaders.some((name) => headers.has(name))) return rest
+      if (/^\w+ /.test(found)) headers.set(native, found)
+      else presentKey(row.auth, headers, found)
       return rest
     },
-    resolve,
-    async authorize({ url, headers }, fetch, signal) {
-      // A credential that the provider made for this client; a stored key beside it would contradict it.
-      if (passes.some((name) => url.searchParams.has(name))) return { url, headers: parts.prepare(headers) }
-      const request = { method: 'GET', url, headers, body: null }
-      const authorized = await parts.authorize(request, fetch, signal)
-      return query ? inQuery(url, authorized.headers, query, credentialHeaders[0]) : { ...authorized, url }
-    },
+    resolve: createAddress(parts),
+    place: (url, headers) => (query ? inQuery(url, headers, query, native) : { url, headers }),
   }
 }
 
@@ -102,12 +90,6 @@ function createAddress({ row, own, settled }: RealtimeParts): Realtime['resolve'
 function toRoot(paths: readonly PathRule[]): readonly PathRule[] {
   const home = paths.find(({ from }) => from === '')?.to
   return paths.map((rule) => (rule.to === home ? { ...rule, to: '' } : rule))
-}
-
-function withScheme(auth: Auth, key: string): string {
-  if (/^\w+ /.test(key)) return key
-  if (auth.kind !== 'header') return `Bearer ${key}`
-  return auth.scheme ? `${auth.scheme} ${key}` : key
 }
 
 function inQuery(

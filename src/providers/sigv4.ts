@@ -1,15 +1,15 @@
 import { AwsV4Signer } from 'aws4fetch'
-import * as z from 'zod'
+import * as z from 'zod/mini'
 import { limits } from '../limits.ts'
 import { readBytes } from '../streams.ts'
 import { type Authorize, type Outgoing, readJsonKey } from './outgoing.ts'
 
 /** The stored credential of contract 1.2; `region` counts where the host names none. */
 const accessKey = z.object({
-  accessKeyId: z.string().min(1),
-  secretAccessKey: z.string().min(1),
-  region: z.string().optional(),
-  sessionToken: z.string().optional(),
+  accessKeyId: z.string().check(z.minLength(1)),
+  secretAccessKey: z.string().check(z.minLength(1)),
+  region: z.optional(z.string()),
+  sessionToken: z.optional(z.string()),
 })
 
 /** Written by the signature; a client's have no meaning beside it. */
@@ -57,6 +57,14 @@ export function sigv4Auth(
     for (const [name, value] of (await signer.sign()).headers) headers.set(name, value)
     return { headers, body }
   }
+}
+
+/** Where a client that names no region is served (contract 1.3). */
+const regionDefault = 'us-east-1'
+
+/** The stored key's region. */
+export function sigv4Places(key: string | undefined): { region: string } {
+  return { region: readJsonKey(key, accessKey)?.region ?? regionDefault }
 }
 
 /** Bedrock's Anthropic surface takes an API key as Anthropic does (contract 1.2, mantle). */

@@ -1,3 +1,11 @@
+import { anthropic } from '../dialects/anthropic/dialect.ts'
+import { bedrock } from '../dialects/bedrock/dialect.ts'
+import { cohere } from '../dialects/cohere.ts'
+import type { Dialect } from '../dialects/dialect.ts'
+import { aiStudio, vertex as gemini } from '../dialects/gemini/dialect.ts'
+import { likeOpenai, openai } from '../dialects/openai.ts'
+import { responses } from '../dialects/responses/dialect.ts'
+import { workersAi } from '../dialects/workers-ai.ts'
 import type { RealtimeDialect } from '../types.ts'
 
 /** A key in a header. */
@@ -58,10 +66,21 @@ export interface ProviderRow {
   readonly paths?: readonly PathRule[]
   /** The variable in which this provider's own SDKs look for its key. */
   readonly env?: string
+  /** It tells the usage of a stream of chat only when asked, by `stream_options.include_usage`, and takes that. */
+  readonly stream_usage?: true
   /** Its book in the price list; default: its slug. */
   readonly prices?: string
   /** A header that may name the whole target, and the domains it may be in. */
   readonly target?: { readonly header: string; readonly hosts: readonly string[] }
+  /** The wire of its chat; absent where it has none. */
+  readonly dialect?: Dialect
+  /** Models that speak another one. */
+  readonly variants?: readonly (readonly [model: RegExp, dialect: Dialect])[]
+  /**
+   * Stands before the dialect's paths. `{name}` is a place that the key knows of, `{model:name}` the first part of the
+   * model's name.
+   */
+  readonly prefix?: string
   /** Default: sockets at the same address, with the same key. */
   readonly realtime?: RealtimeRow
 }
@@ -84,11 +103,14 @@ const vertex = (location: string, base_url: string): PathRule => {
 /** OpenAI's, and those that took its wire over: the slug alone is the realtime endpoint. */
 const realtime: RealtimeRow = { paths: [{ from: '', to: 'realtime' }], dialect: 'openai' }
 
-const gemini: ProviderRow = {
+const studio: ProviderRow = {
   base_url: 'https://generativelanguage.googleapis.com',
   auth: key('x-goog-api-key'),
   env: 'GEMINI_API_KEY',
   prices: 'google',
+  stream_usage: true,
+  dialect: aiStudio,
+  prefix: 'v1beta/',
   realtime: {
     paths: [{ from: '', to: 'ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent' }],
     query: 'key',
@@ -96,12 +118,20 @@ const gemini: ProviderRow = {
     dialect: 'gemini',
   },
 }
+
+/** The wire of the many that follow OpenAI's, and of a configured one unless told otherwise. */
+export const follower: Dialect = likeOpenai()
+/** Those of them that take reasoning back, and that serve Responses too. */
+const reasoner = likeOpenai({ reasons: true })
+const responder = likeOpenai({ reasons: true, responds: true })
+
 const grok: ProviderRow = {
   base_url: 'https://api.x.ai/v1',
   auth: bearerOrKey,
   paths: optional('v1'),
   env: 'XAI_API_KEY',
   prices: 'x-ai',
+  dialect: responder,
   realtime,
 }
 const perplexity: ProviderRow = {
@@ -109,6 +139,7 @@ const perplexity: ProviderRow = {
   auth: bearer,
   env: 'PERPLEXITY_API_KEY',
   prices: 'perplexity',
+  dialect: follower,
 }
 
 /** Every provider, by the slug its users write (contract 1.2). To add one, add a row. */
@@ -118,6 +149,9 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     auth: bearer,
     paths: optional('v1'),
     env: 'OPENAI_API_KEY',
+    stream_usage: true,
+    dialect: openai,
+    variants: [[/^(o\d.*-(pro|deep-research)|gpt-[\d.]+-(pro|codex)|codex|computer-use)/, responses]],
     realtime,
   },
   anthropic: {
@@ -125,6 +159,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     auth: key('x-api-key'),
     paths: optional('v1'),
     env: 'ANTHROPIC_API_KEY',
+    dialect: anthropic,
   },
   'azure-openai': {
     base_url: 'https://{resource}.openai.azure.com/openai',
@@ -135,6 +170,8 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     ],
     env: 'AZURE_OPENAI_API_KEY',
     prices: 'azure',
+    dialect: openai,
+    prefix: '{model:resource}/openai/v1/',
     realtime: {
       paths: [{ from: '{resource}/{deployment}/realtime', to: 'realtime?deployment={deployment}' }],
       params: ['api-key'],
@@ -154,6 +191,8 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     ],
     env: 'AWS_BEARER_TOKEN_BEDROCK',
     prices: 'aws',
+    dialect: bedrock,
+    prefix: 'bedrock-runtime/{region}/',
   },
   baseten: {
     base_url: 'https://inference.baseten.co/v1',
@@ -163,6 +202,8 @@ export const table: Readonly<Record<string, ProviderRow>> = {
       ...optional('v1'),
     ],
     env: 'BASETEN_API_KEY',
+    stream_usage: true,
+    dialect: follower,
   },
   cartesia: {
     base_url: 'https://api.cartesia.ai',
@@ -175,8 +216,10 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     auth: bearer,
     paths: optional('v1'),
     env: 'CEREBRAS_API_KEY',
+    stream_usage: true,
+    dialect: follower,
   },
-  cohere: { base_url: 'https://api.cohere.com', auth: bearer, env: 'CO_API_KEY' },
+  cohere: { base_url: 'https://api.cohere.com', auth: bearer, env: 'CO_API_KEY', dialect: cohere },
   deepgram: {
     base_url: 'https://api.deepgram.com',
     auth: { ...scheme('Token'), also: ['token'] },
@@ -188,6 +231,8 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     auth: bearerOrKey,
     paths: optional('v1'),
     env: 'DEEPSEEK_API_KEY',
+    stream_usage: true,
+    dialect: reasoner,
   },
   elevenlabs: {
     base_url: 'https://api.elevenlabs.io',
@@ -220,9 +265,11 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     auth: bearer,
     paths: optional('inference/v1', 'v1'),
     env: 'FIREWORKS_API_KEY',
+    stream_usage: true,
+    dialect: reasoner,
   },
-  google: gemini,
-  'google-ai-studio': gemini,
+  google: studio,
+  'google-ai-studio': studio,
   'google-vertex-ai': {
     base_url: 'https://aiplatform.googleapis.com',
     auth: { kind: 'google' },
@@ -233,7 +280,10 @@ export const table: Readonly<Record<string, ProviderRow>> = {
       vertex('{region}', 'https://{region}-aiplatform.googleapis.com'),
     ],
     env: 'GOOGLE_APPLICATION_CREDENTIALS_JSON',
+    stream_usage: true,
     prices: 'google',
+    dialect: gemini,
+    prefix: 'v1/projects/{project}/locations/{region}/',
     realtime: { dialect: 'gemini' },
   },
   grok,
@@ -243,6 +293,8 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     auth: bearer,
     paths: optional('openai/v1', 'v1'),
     env: 'GROQ_API_KEY',
+    stream_usage: true,
+    dialect: follower,
   },
   huggingface: { base_url: 'https://api-inference.huggingface.co/models', auth: bearer, env: 'HF_TOKEN' },
   ideogram: { base_url: 'https://api.ideogram.ai', auth: key('api-key'), env: 'IDEOGRAM_API_KEY' },
@@ -251,22 +303,37 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     auth: bearer,
     paths: optional('v1'),
     env: 'MISTRAL_API_KEY',
+    dialect: follower,
   },
   nebius: {
     base_url: 'https://api.tokenfactory.nebius.com/v1',
     auth: bearer,
     paths: optional('v1'),
     env: 'NEBIUS_API_KEY',
+    stream_usage: true,
     prices: 'huggingface_nebius',
+    dialect: follower,
   },
-  ollama: { base_url: 'http://127.0.0.1:11434/v1', auth: bearer, paths: optional('v1') },
+  ollama: {
+    base_url: 'http://127.0.0.1:11434/v1',
+    auth: bearer,
+    paths: optional('v1'),
+    stream_usage: true,
+    dialect: follower,
+  },
   openrouter: {
     base_url: 'https://openrouter.ai/api/v1',
     auth: bearerOrKey,
     paths: optional('api/v1', 'v1'),
     env: 'OPENROUTER_API_KEY',
+    dialect: responder,
   },
-  parallel: { base_url: 'https://api.parallel.ai', auth: key('x-api-key'), env: 'PARALLEL_API_KEY' },
+  parallel: {
+    base_url: 'https://api.parallel.ai',
+    auth: key('x-api-key'),
+    env: 'PARALLEL_API_KEY',
+    dialect: follower,
+  },
   perplexity,
   'perplexity-ai': perplexity,
   replicate: {
@@ -280,8 +347,16 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     auth: bearer,
     paths: optional('v1'),
     env: 'TOGETHER_API_KEY',
+    stream_usage: true,
+    dialect: follower,
   },
-  vllm: { base_url: 'http://127.0.0.1:8000/v1', auth: bearer, paths: optional('v1') },
+  vllm: {
+    base_url: 'http://127.0.0.1:8000/v1',
+    auth: bearer,
+    paths: optional('v1'),
+    stream_usage: true,
+    dialect: reasoner,
+  },
   'workers-ai': {
     base_url: 'https://api.cloudflare.com/client/v4/accounts/{account_id}/ai',
     auth: bearer,
@@ -291,6 +366,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     ],
     env: 'CLOUDFLARE_API_TOKEN',
     prices: 'cloudflare',
+    dialect: workersAi,
     realtime: { model: 'run/{model}' },
   },
 }

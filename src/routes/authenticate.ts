@@ -3,6 +3,8 @@ import type { Principal } from '../types.ts'
 import type { Token, Tokens } from './tokens.ts'
 
 const gatewayHeader = 'cf-aig-authorization'
+/** Values of one slot that are looked at; a key file, which may come in one, has some dozen commas. */
+const slotPartsMax = 64
 
 /** What a gateway asks of a caller. */
 export interface Gate {
@@ -28,13 +30,26 @@ export async function takeToken(headers: Headers, gate: Gate, known?: Token): Pr
   if (shown !== null && !token?.opens(gate.id) && gate.required) throw new GatewayError('unauthorized')
   if (gate.tokens.size === 0) return undefined
   for (const slot of gate.slots) {
-    const value = headers.get(slot)
-    const found = value === null ? undefined : await gate.tokens.find(bare(value))
-    if (!found) continue
-    headers.delete(slot) // never a provider's key, whoever else vouched for the caller
-    token ??= found
+    const found = await clear(slot, headers, gate.tokens)
+    token ??= found.find((one) => one.opens(gate.id))
   }
   return token?.opens(gate.id) ? token : undefined
+}
+
+/**
+ * Take the gateway tokens out of a provider's slot: never a provider's key, whoever else vouched for the caller, and
+ * whatever they may do. A header that came twice is one value with a comma.
+ */
+async function clear(slot: string, headers: Headers, tokens: Tokens): Promise<Token[]> {
+  const value = headers.get(slot)
+  if (value === null) return []
+  const parts = value.split(',')
+  const found = await Promise.all(parts.slice(0, slotPartsMax).map((part) => tokens.find(bare(part))))
+  if (!found.some(Boolean)) return []
+  const rest = parts.filter((_, index) => !found[index])
+  if (rest.join('').trim() === '') headers.delete(slot)
+  else headers.set(slot, rest.join(',').trim())
+  return found.filter((token) => token !== undefined)
 }
 
 /** @throws GatewayError unauthorized, where a token is required and there is none */
@@ -47,7 +62,10 @@ export function toPrincipal(token: Token | undefined, gate: Gate): Principal {
 
 /** A credential without its scheme; `cf-aig-authorization` comes with and without one. */
 function bare(value: string): string {
-  return value.replace(/^(Bearer|Token|Key)\s+/i, '').trim()
+  return value
+    .trim()
+    .replace(/^(Bearer|Token|Key)\s+/i, '')
+    .trim()
 }
 
 /** Subprotocols that carry a secret behind their first dot. */

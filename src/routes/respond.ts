@@ -21,16 +21,21 @@ export function toResponse(call: Call, result: Result, ended: () => void): Respo
   const headers = toHeaders(result)
   headers.set(responseHeaders.requestId, call.requestId)
   headers.set(responseHeaders.eventId, call.eventId)
-  headers.set(responseHeaders.step, String(step))
+  headers.set(responseHeaders.step, itemOf(call, step))
   headers.set(responseHeaders.cacheStatus, cacheStatus)
   if (logId !== undefined) headers.set(responseHeaders.logId, logId)
-  const body = response.body && relay(readUntil(response.body, signal), { signal, watch, ended })
+  const body =
+    response.body &&
+    relay(readUntil(response.body, signal), { signal, watch, ended, requestId: call.requestId })
   if (!body) {
     watch.end({ outcome: 'completed', upstreamStopped: true })
     ended()
   }
   return new Response(body, { status: response.status, statusText: response.statusText, headers })
 }
+
+/** The client's item that a step came from. */
+const itemOf = ({ steps }: Call, step: number): string => String(steps[step]?.item ?? step)
 
 /** The provider's headers, and the gateway's own. */
 function toHeaders({ response, headers }: Result): Headers {
@@ -40,8 +45,8 @@ function toHeaders({ response, headers }: Result): Headers {
 }
 
 /** A result as the answer of a run. */
-export function toReply({ eventId }: Call, result: Result): Reply {
-  const { response, step, cacheStatus, watch, logId } = result
+export function toReply(call: Call, result: Result): Reply {
+  const { response, step, cacheStatus, watch, logId, headers: own = {} } = result
   const { status } = response
   const contentType = response.headers.get('content-type') ?? ''
   return {
@@ -51,9 +56,10 @@ export function toReply({ eventId }: Call, result: Result): Reply {
       headers: [...toHeaders(result)],
       metadata: {
         cacheStatus,
-        eventId,
+        eventId: call.eventId,
         ...(logId !== undefined && { logId }),
-        step: String(step),
+        ...own,
+        step: itemOf(call, step),
         status,
         contentType,
       },

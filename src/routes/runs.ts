@@ -25,8 +25,8 @@ export function homeOf(request: Request): string | undefined {
 /** A call that goes on when its client leaves; the response is its first reader (PROTOCOL.md, "Runs over HTTP"). */
 export async function startDetached(call: Call, room: Room, home: Home): Promise<Response> {
   const { requestId, eventId } = call
-  const session = home.newSessionId()
   const owner = ownerOf(call)
+  const session = home.newSessionId(owner)
   const run = home.createRun({ eventId, owner, onDisconnect: 'detach', raw: false, session })
   const reader = run.read(0)
   void home.start(run, async (signal) => {

@@ -22,23 +22,38 @@ export async function grantUpgrade({ request, requestId, room, home }: Asking): 
   const { eventId: _, ...options } = readHeaders(headers)
   const owner = { gateway: room.settings.id, credential: token?.digest ?? null }
   const wire = offer.selected === 'trunkline.v1' ? 'trunkline.v1' : 'base'
+  const asked = wire === 'trunkline.v1' ? findSession(request, owner, home) : undefined
   return {
     ...(offer.selected !== undefined && { protocol: offer.selected }),
     headers: { [responseHeaders.requestId]: requestId },
     start: {
       ...owner,
       defaults: settingsOf(headers, options),
-      id: (wire === 'trunkline.v1' && findSession(request, owner, home)) || home.newSessionId(),
+      id: home.newSessionId(owner),
       wire,
+      ...asked,
     },
   }
 }
 
-/** The session a client wants to take up again, if it is held and his. */
-function findSession(request: Request, owner: Owner, home: Home): string | undefined {
-  const id = new URL(request.url).searchParams.get('session')
+/**
+ * The session a client wants to take up again, if it is held and his.
+ * @throws GatewayError bad_request; conflict for a connection that a later one has replaced
+ */
+function findSession(
+  request: Request,
+  owner: Owner,
+  home: Home,
+): Pick<SessionStart, 'id' | 'attempt'> | undefined {
+  const { searchParams } = new URL(request.url)
+  const [id, count] = [searchParams.get('session'), searchParams.get('attempt')]
+  if (count !== null && !/^\d{1,15}$/.test(count))
+    throw new GatewayError('bad_request', 'attempt: a whole number')
   const held = id === null ? undefined : home.sessions.get(id)
-  return id !== null && held && isSame(held.owner, owner) ? id : undefined
+  if (id === null || !held || !isSame(held.owner, owner)) return undefined
+  if (count === null) return { id }
+  if (Number(count) < held.attempt) throw new GatewayError('conflict', 'A later connection has this session')
+  return { id, attempt: Number(count) }
 }
 
 /** Finds the gateway of a session, as it is by then. @throws GatewayError unknown_gateway */

@@ -16,11 +16,12 @@ export interface Token {
   may(scope: Scope, gateway?: string): boolean
 }
 
-/** The tokens of a gateway, found by what a client shows. Revoked and expired ones are not found. */
+/** The tokens of a gateway, found by what a client shows. Revoked ones are not found. */
 export interface Tokens {
   readonly size: number
+  /** Expired ones too, as they go to no provider either; they may do nothing. */
   find(credential: string): Promise<Token | undefined>
-  /** Find again by digest: no longer there means revoked. */
+  /** Find again by digest: no longer there means revoked, or expired. */
   get(digest: string): Promise<Token | undefined>
 }
 
@@ -31,7 +32,7 @@ export interface LiveTokens extends Tokens {
 }
 
 interface Held extends Token {
-  readonly expiresAt: number | null
+  isExpired(): boolean
 }
 
 /** Hash every configured token once; from then on no secret is held. */
@@ -39,18 +40,20 @@ export function createTokens(settings: readonly TokenSettings[]): LiveTokens {
   // Hashed at the first use, since Workers allow no asynchronous work at start.
   let configured: Promise<ReadonlyMap<string, Held>> | undefined
   let stored: ReadonlyMap<string, Held> = new Map()
-  const get = async (digest: string): Promise<Token | undefined> => {
+  const held = async (digest: string): Promise<Held | undefined> => {
     configured ??= hashAll(settings)
-    const held = (await configured).get(digest) ?? stored.get(digest)
-    return held && (held.expiresAt === null || held.expiresAt > Date.now()) ? held : undefined
+    return (await configured).get(digest) ?? stored.get(digest)
   }
   return {
     get size() {
       return settings.length + stored.size
     },
-    get,
+    async get(digest) {
+      const token = await held(digest)
+      return token?.isExpired() ? undefined : token
+    },
     // Looked up by digest: how long that takes tells nothing about a secret, as nobody can steer a digest.
-    find: async (credential) => get(await sha256(credential)),
+    find: async (credential) => held(await sha256(credential)),
     replace(rows) {
       stored = new Map(rows.map((row) => [row.digest, toHeld(row)]))
     },
@@ -67,8 +70,10 @@ async function hashAll(settings: readonly TokenSettings[]): Promise<ReadonlyMap<
 type Row = Omit<StoredToken, 'id' | 'created_at'>
 
 function toHeld({ name, digest, permissions, gateways, rates, expires_at: expiresAt }: Row): Held {
+  const isExpired = (): boolean => expiresAt !== null && expiresAt <= Date.now()
   const may = (scope: Scope, gateway?: string): boolean =>
+    !isExpired() &&
     permissions.includes(scope) &&
     (gateways === null || (gateway !== undefined && gateways.includes(gateway)))
-  return { name, digest, rates, expiresAt, may, opens: (gateway) => may('run', gateway) }
+  return { name, digest, rates, isExpired, may, opens: (gateway) => may('run', gateway) }
 }

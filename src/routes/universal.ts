@@ -1,11 +1,13 @@
-import * as z from 'zod'
+import * as z from 'zod/mini'
 import { readConfig, readHeaders } from '../controls.ts'
+import { parseJson } from '../dialects/parts.ts'
 import { GatewayError } from '../errors.ts'
 import { limits } from '../limits.ts'
 import type { Wire } from '../session/messages.ts'
 import { readBytes } from '../streams.ts'
 import type { Call, Options, Step } from '../types.ts'
 import { takeToken, toPrincipal } from './authenticate.ts'
+import { compatSlug, toCompatSteps } from './compat.ts'
 import type { Room } from './context.ts'
 import { forwardable, fromItem } from './headers.ts'
 import type { Token } from './tokens.ts'
@@ -17,23 +19,23 @@ const object = z.custom<Record<string, unknown>>(
 
 /** One item of a universal request (contract 2.1). Unknown fields are left alone, as the original does. */
 const item = z.object({
-  provider: z.string('a string').min(1),
+  provider: z.string('a string').check(z.minLength(1)),
   endpoint: z.string('a string'),
-  headers: object.optional(),
+  headers: z.optional(object),
   query: z.custom<unknown>((value) => value !== undefined, 'required'),
-  config: object.optional(),
-  authorization: z.string('a string').optional(),
+  config: z.optional(object),
+  authorization: z.optional(z.string('a string')),
 })
 
 /** An item of `trunkline.v1` may have another method, and its body as it is to be sent. */
-const ownItem = item.extend({
-  query: z.unknown().optional(),
-  method: z
-    .string()
-    .regex(/^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$/, 'an HTTP method')
-    .default('POST'),
-  body: z.string('a string').optional(),
-  encoding: z.literal('base64').optional(),
+const ownItem = z.extend(item, {
+  query: z.optional(z.unknown()),
+  method: z._default(
+    z.string().check(z.regex(/^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$/, 'an HTTP method')),
+    'POST',
+  ),
+  body: z.optional(z.string('a string')),
+  encoding: z.optional(z.literal('base64')),
 })
 type Item = Omit<z.infer<typeof item>, 'query'> & Partial<z.infer<typeof ownItem>>
 
@@ -63,10 +65,11 @@ export async function toUniversalCall(body: unknown, asker: Asker, room: Room): 
     const where = Array.isArray(body) ? `[${index}].` : ''
     const parsed = (asker.wire === 'trunkline.v1' ? ownItem : item).safeParse(value)
     if (!parsed.success) throw new GatewayError('bad_request', where + firstIssue(parsed.error))
-    const made = await toStep(parsed.data, asker, room, token)
+    const made = await toSteps(parsed.data, asker, room, token)
     token = made.token
-    steps.push(made.step)
+    steps.push(...made.steps.map((step) => ({ ...step, item: index })))
   }
+  if (steps.length > limits.steps) throw new GatewayError('bad_request', `at most ${limits.steps} steps`)
   const [first, ...rest] = steps
   if (!first) throw new GatewayError('bad_request', 'the list of items is empty')
   return {
@@ -80,20 +83,32 @@ export async function toUniversalCall(body: unknown, asker: Asker, room: Room): 
   }
 }
 
-async function toStep(
+async function toSteps(
   { provider: slug, endpoint, method = 'POST', ...rest }: Item,
   asker: Asker,
   room: Room,
   known: Token | undefined,
-): Promise<{ step: Step; token: Token | undefined }> {
-  const provider = room.providers.get(slug)
-  if (!provider)
-    throw new GatewayError('invalid_provider', `Invalid provider: ${JSON.stringify(slug.slice(0, 80))}`)
+): Promise<{ steps: readonly Step[]; token: Token | undefined }> {
   const given = fromItem(rest.headers ?? {})
   if (rest.authorization !== undefined && !given.has('authorization')) {
     for (const [name, value] of fromItem({ authorization: rest.authorization })) given.set(name, value)
   }
+  const provider = room.providers.get(slug)
+  if (!provider && slug !== compatSlug)
+    throw new GatewayError('invalid_provider', `Invalid provider: ${JSON.stringify(slug.slice(0, 80))}`)
   const token = await takeToken(given, room.gate, known)
+  const options = {
+    ...room.defaults,
+    ...asker.options,
+    ...readHeaders(given),
+    ...readConfig(rest.config ?? {}),
+  }
+  if (!provider) {
+    const { requestId } = asker
+    const body = rest.query ?? toParsed(toBody(rest))
+    const asked = { path: endpoint, method, body, headers: given, options, requestId }
+    return { steps: await toCompatSteps(asked, room), token }
+  }
   const mark = endpoint.indexOf('?')
   const path = mark < 0 ? endpoint : endpoint.slice(0, mark)
   const url = provider.resolve(path, mark < 0 ? '' : endpoint.slice(mark), given)
@@ -101,14 +116,11 @@ async function toStep(
   const body = method === 'GET' || method === 'HEAD' ? null : toBody(rest)
   if (rest.query !== undefined && !headers.has('content-type'))
     headers.set('content-type', 'application/json')
-  const options = {
-    ...room.defaults,
-    ...asker.options,
-    ...readHeaders(given),
-    ...readConfig(rest.config ?? {}),
-  }
-  return { step: { provider: slug, method, url, headers, body, options }, token }
+  return { steps: [{ provider: slug, method, url, headers, body, options }], token }
 }
+
+const toParsed = (body: Step['body']): unknown =>
+  body instanceof Uint8Array ? parseJson(new TextDecoder().decode(body)) : parseJson(String(body))
 
 /** @throws GatewayError bad_request for neither `query` nor `body`, or for what is no base64 */
 function toBody({ query, body, encoding }: Pick<Item, 'query' | 'body' | 'encoding'>): Step['body'] {
@@ -130,7 +142,7 @@ function toJson(query: unknown): string {
   }
 }
 
-function firstIssue(error: z.ZodError): string {
+function firstIssue(error: z.core.$ZodError): string {
   const issue = error.issues[0]
   return issue?.path.length ? `${issue.path.join('.')}: ${issue.message}` : 'an item must be an object'
 }

@@ -16,6 +16,8 @@ export interface SessionStart {
   /** The session's, which may be there already. */
   readonly id: string
   readonly wire: Wire
+  /** Of the connection, where the client counts them (PROTOCOL.md, "Connecting again"). */
+  readonly attempt?: number
   /** The socket was open all along, and only the memory around it is new. */
   readonly isAwake?: boolean
 }

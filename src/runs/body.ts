@@ -1,4 +1,5 @@
-import { GatewayError } from '../errors.ts'
+import { toGatewayError } from '../errors.ts'
+import { breakOff } from '../streams.ts'
 import type { Reader } from './run.ts'
 
 /** What a reader still reads, as a body that breaks off where its run did. `left` is called when it is left. */
@@ -11,9 +12,9 @@ export function toBody(reader: Reader, left: () => void = () => reader.close()):
           if (event) return controller.enqueue(event.bytes)
           const { outcome } = reader.run.terminal ?? {}
           if (outcome === 'completed' || outcome === 'failed') controller.close()
-          else controller.error(new GatewayError('provider_failed', `The run ended ${outcome}`))
+          else await breakOff(controller, `run ${reader.run.id} ended ${outcome}`)
         } catch (error) {
-          controller.error(error) // a gap
+          await breakOff(controller, `run ${reader.run.id}: ${toGatewayError(error).message}`) // a gap
         }
         reader.close()
       },

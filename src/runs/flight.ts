@@ -1,4 +1,4 @@
-import { GatewayError } from '../errors.ts'
+import { GatewayError, toStopReason } from '../errors.ts'
 import { limits } from '../limits.ts'
 import type { Call, Handler, Result, Shared, Watch } from '../types.ts'
 import { toBody } from './body.ts'
@@ -92,9 +92,9 @@ export class Flight implements Shared {
     }
     signal.addEventListener('abort', leave, { once: true })
     const left = Promise.withResolvers<never>()
-    signal.addEventListener('abort', () => left.reject(new GatewayError('client_closed')), { once: true })
+    signal.addEventListener('abort', () => left.reject(toStopReason(signal)), { once: true })
     try {
-      if (signal.aborted) throw new GatewayError('client_closed')
+      if (signal.aborted) throw toStopReason(signal)
       const result = await Promise.race([this.#answer, left.promise])
       const { status, statusText, headers } = result.response
       const body = result.response.body && toBody(reader, leave)

@@ -11,6 +11,10 @@ import { isSame, type Owner } from './terms.ts'
 /** Something a home holds until it is due. */
 export interface Held {
   readonly owner: Owner
+  /** Number of its latest connection. */
+  readonly attempt: number
+  /** Its connection is still being told of runs. */
+  readonly isTelling: boolean
   /** Milliseconds since the epoch; undefined while it is in use. */
   dueAt(): number | undefined
   /** It is due. */
@@ -109,10 +113,12 @@ export class Home {
     while (this.#active.size > 0) await Promise.all([...this.#active].map(untilDone))
   }
 
-  /** The id a new session gets; of a home of one session that is the home's own, while it is free. */
-  newSessionId(): string {
+  /** The id a new session gets; of a home of one session that is the home's own, while nobody else holds anything. */
+  newSessionId(owner: Owner): string {
     const { id } = this.#options
-    return id !== undefined && !this.sessions.has(id) ? id : newId()
+    if (id === undefined || this.sessions.has(id)) return newId()
+    const isTaken = [...this.#held.values()].some(({ run }) => !isSame(run.init.owner, owner))
+    return isTaken ? newId() : id
   }
 
   /** A run that can be found again, by its owner. @throws GatewayError too_many_requests over `heldBytes` */
@@ -137,10 +143,11 @@ export class Home {
     this.sweepSoon()
   }
 
-  /** The runs of a session that were held before the session was. */
-  runsOf(session: string): Run[] {
+  /** The runs of an owner's session that were held before the session was. */
+  runsOf(session: string, owner: Owner): Run[] {
     if (!this.#isRestored) return []
-    return [...this.#held.values()].map(({ run }) => run).filter(({ id }) => id.startsWith(`${session}-`))
+    const runs = [...this.#held.values()].map(({ run }) => run)
+    return runs.filter(({ id, init }) => id.startsWith(`${session}-`) && isSame(init.owner, owner))
   }
 
   #hold(init: RunRecord['init'], idleSince?: number): Run {
@@ -157,6 +164,8 @@ export class Home {
   /** Make the call of a run; resolves at its end. Never rejects. */
   async start(run: Run, start: Start): Promise<void> {
     this.#active.add(run)
+    const { aborted, reason } = this.#over.signal
+    if (aborted) run.stop(reason)
     await pump(run, start)
     this.#active.delete(run)
     const entry = this.#held.get(run.id)
@@ -237,17 +246,29 @@ export class Home {
     return { signal: AbortSignal.any([client, this.#over.signal]), ended }
   }
 
-  /** Take no new runs, wait for those under way, and stop what is left after `deadlineMs`. Never rejects. */
+  /**
+   * Take no new runs, wait until those under way are done and told of, and stop what is left after `deadlineMs`. Never
+   * rejects.
+   */
   async drain(deadlineMs: number): Promise<void> {
     this.#draining = true
-    const until = this.now + deadlineMs
-    const isBusy = () => this.#active.size + this.#passing > 0
-    while (isBusy() && this.now < until) await pause(limits.drainPollMs)
+    await this.#settle(deadlineMs)
     const reason = new GatewayError('draining', 'The gateway stopped')
     this.#over.abort(reason)
     for (const run of this.#active) run.stop(reason)
-    const last = this.now + limits.stopMs
-    while (isBusy() && this.now < last) await pause(limits.drainPollMs)
+    await this.#settle(limits.stopMs)
+  }
+
+  async #settle(ms: number): Promise<void> {
+    const until = this.now + ms
+    while (this.#isBusy() && this.now < until) await pause(limits.drainPollMs)
+  }
+
+  #isBusy(): boolean {
+    if (this.#active.size + this.#passing > 0) return true
+    for (const { run } of this.#held.values()) if (run.readers > 0) return true
+    for (const session of this.sessions.values()) if (session.isTelling) return true
+    return false
   }
 
   /** Over `heldBytes`, the oldest runs that are over go first. */

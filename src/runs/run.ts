@@ -207,7 +207,7 @@ export class Run {
   }
 
   #isLagging(): boolean {
-    for (const reader of this.#readers) if (this.bytesFrom(reader.floor) > this.init.windowBytes) return true
+    for (const reader of this.#readers) if (reader.lagBytes > this.init.windowBytes) return true
     return false
   }
 
@@ -246,6 +246,12 @@ export class Reader {
   readonly #left: () => void
   #position: number
   #acked: number
+  /** Number of the last event that its client was told, and of the one before. */
+  #told: number
+  #toldBefore: number
+  /** What was told and is not acked; empty before the first ack. */
+  readonly #ahead: { readonly seq: number; readonly bytes: number }[] = []
+  #aheadBytes = 0
   #isWindowed = false
   #isClosed = false
 
@@ -253,6 +259,8 @@ export class Reader {
     this.run = run
     this.#position = from
     this.#acked = from - 1
+    this.#told = from - 1
+    this.#toldBefore = from - 1
     this.#left = left
   }
 
@@ -260,9 +268,17 @@ export class Reader {
   get isClosed(): boolean {
     return this.#isClosed
   }
-  /** The first event it may still need. */
+  /** The first event it may still need, or its client when that comes back. */
   get floor(): number {
-    return this.#isWindowed ? this.#acked + 1 : this.#position
+    if (!this.#isWindowed) return this.#position
+    const { run } = this
+    const passedBytes = run.bytesFrom(this.#acked + 1) - run.bytesFrom(this.#position) - this.#aheadBytes
+    // The window does not count what was passed over, so that this must not keep it without a limit.
+    return passedBytes > run.init.keepBytes ? this.#position : this.#acked + 1
+  }
+  /** Bytes that its client has not consumed. */
+  get lagBytes(): number {
+    return this.#aheadBytes + this.run.bytesFrom(this.#position)
   }
 
   /** The head, once there is one; undefined for a run that ended without. */
@@ -277,24 +293,51 @@ export class Reader {
     for (;;) {
       if (this.#isClosed) return undefined
       if (this.#position < run.first) throw new GatewayError('gap')
-      const bytes = this.#hasRoom() ? run.at(this.#position) : undefined
-      if (bytes) {
-        const seq = this.#position
-        this.#position += 1
-        if (!this.#isWindowed) run.moved()
-        return { seq, bytes }
-      }
+      const bytes = this.#aheadBytes < run.init.windowBytes ? run.at(this.#position) : undefined
+      if (bytes) return this.#take(bytes)
       if (run.terminal && this.#position >= run.end) return undefined
       await run.changed()
     }
   }
 
+  #take(bytes: Uint8Array): RunEvent {
+    const seq = this.#position
+    this.#position += 1
+    this.#toldBefore = this.#told
+    this.#told = seq
+    if (this.#isWindowed) this.#wait(seq, bytes.byteLength)
+    else this.run.moved()
+    return { seq, bytes }
+  }
+
+  /** The client is not told of the last event, and so can never ack it. */
+  pass(): void {
+    this.#told = this.#toldBefore
+    if (!this.#isWindowed) return
+    this.#aheadBytes -= this.#ahead.pop()?.bytes ?? 0
+    if (this.#ahead.length === 0) this.#acked = this.#position - 1
+    this.run.moved()
+  }
+
   /** The client has consumed the events up to `seq`; from the first call on, the window holds. */
   ack(seq: number): void {
+    const upTo = Math.min(seq, this.#position - 1)
+    const { run } = this
+    if (!this.#isWindowed && upTo < this.#told)
+      this.#wait(this.#told, run.bytesFrom(upTo + 1) - run.bytesFrom(this.#position))
     this.#isWindowed = true
-    this.#acked = Math.max(this.#acked, Math.min(seq, this.#position - 1))
-    this.run.moved()
-    this.run.wake()
+    for (let [first] = this.#ahead; first && first.seq <= upTo; [first] = this.#ahead) {
+      this.#aheadBytes -= first.bytes
+      this.#ahead.shift()
+    }
+    this.#acked = Math.max(this.#acked, this.#ahead.length === 0 ? this.#position - 1 : upTo)
+    run.moved()
+    run.wake()
+  }
+
+  #wait(seq: number, bytes: number): void {
+    this.#ahead.push({ seq, bytes })
+    this.#aheadBytes += bytes
   }
 
   /** Leave; the run goes on. */
@@ -302,11 +345,5 @@ export class Reader {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#left()
-  }
-
-  #hasRoom(): boolean {
-    if (!this.#isWindowed) return true
-    const { run } = this
-    return run.bytesFrom(this.floor) - run.bytesFrom(this.#position) < run.init.windowBytes
   }
 }

@@ -52,7 +52,8 @@ async function tellStream(socket: Socket, reader: Reader, telling: Telling, head
   const tell = telling.raw ? tellBytes(telling) : tellEvents(telling)
   for (let event = await reader.next(); event; event = await reader.next()) {
     const frame = tell(event)
-    if (frame !== undefined) await socket.send(frame)
+    if (frame === undefined) reader.pass()
+    else await socket.send(frame)
   }
   await end(socket, reader, telling, metadata)
 }

@@ -32,6 +32,8 @@ export interface SessionInit {
   readonly owner: Owner
   readonly wire: Wire
   readonly defaults: Defaults
+  /** Of its connection, where its client counts them. */
+  readonly attempt?: number
   /** Its socket was open all along, and only the memory around it is new. */
   readonly isAwake?: boolean
 }

@@ -28,6 +28,11 @@ export class Line {
     })
   }
 
+  /** Something is read over it. */
+  get isTelling(): boolean {
+    return this.#readings.size > 0
+  }
+
   reading(eventId: string): Reader | undefined {
     return this.#readings.get(eventId)
   }

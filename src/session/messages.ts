@@ -1,4 +1,4 @@
-import * as z from 'zod'
+import * as z from 'zod/mini'
 
 /** The item or items of a create; read where the request is turned into a call. */
 export type ClientRequest = Record<string, unknown> | unknown[]
@@ -43,30 +43,33 @@ export interface Ping {
 export type ClientMessage = Create | Cancel | Resume | Ack | Update | Ping
 
 const eventIdMax = 256
-const eventId = z.string().min(1).max(eventIdMax)
+const eventId = z.string().check(z.minLength(1), z.maxLength(eventIdMax))
 const runIdMax = 128
-const runId = z.string().min(1).max(runIdMax)
+const runId = z.string().check(z.minLength(1), z.maxLength(runIdMax))
 const request = z.union(
   [z.record(z.string(), z.unknown()), z.array(z.unknown())],
   'an object or a list of objects',
 )
-const named = { eventId: eventId.optional(), runId: runId.optional() }
+const named = { eventId: z.optional(eventId), runId: z.optional(runId) }
 
-const schemas: { readonly [M in ClientMessage as M['type']]: z.ZodType<M> } = {
+const schemas: { readonly [M in ClientMessage as M['type']]: z.ZodMiniType<M> } = {
   'universal.create': z.object({ type: z.literal('universal.create'), request }),
   'universal.cancel': z.object({ type: z.literal('universal.cancel'), ...named }),
   'universal.resume': z.object({
     type: z.literal('universal.resume'),
     ...named,
-    from: z.int().min(0).default(0),
-    raw: z.boolean().optional(),
+    from: z._default(z.int().check(z.minimum(0)), 0),
+    raw: z.optional(z.boolean()),
   }),
-  'universal.ack': z.object({ type: z.literal('universal.ack'), eventId, seq: z.int().min(-1) }),
+  'universal.ack': z.object({ type: z.literal('universal.ack'), eventId, seq: z.int().check(z.minimum(-1)) }),
   'session.update': z.object({
     type: z.literal('session.update'),
-    headers: z.record(z.string(), z.string().nullable()),
+    headers: z.record(z.string(), z.nullable(z.string())),
   }),
-  'session.ping': z.object({ type: z.literal('session.ping'), id: z.string().max(256).optional() }),
+  'session.ping': z.object({
+    type: z.literal('session.ping'),
+    id: z.optional(z.string().check(z.maxLength(256))),
+  }),
 }
 
 const types: { readonly [W in Wire]: readonly string[] } = {
@@ -118,7 +121,7 @@ function nameOf(value: unknown, wire: Wire): Named {
   }
 }
 
-function schemaOf(type: unknown, wire: Wire): z.ZodType<ClientMessage> | undefined {
+function schemaOf(type: unknown, wire: Wire): z.ZodMiniType<ClientMessage> | undefined {
   return typeof type === 'string' && types[wire].includes(type)
     ? schemas[type as ClientMessage['type']]
     : undefined
@@ -149,10 +152,10 @@ export interface RunWishes {
   from: number
 }
 
-const runWishes: z.ZodType<RunWishes> = z.object({
-  onDisconnect: z.enum(['stop', 'detach']).default('detach'),
-  raw: z.boolean().default(false),
-  from: z.int().min(0).default(0),
+const runWishes: z.ZodMiniType<RunWishes> = z.object({
+  onDisconnect: z._default(z.enum(['stop', 'detach']), 'detach'),
+  raw: z._default(z.boolean(), false),
+  from: z._default(z.int().check(z.minimum(0)), 0),
 })
 
 /** Read them from a create, or tell what is wrong. */

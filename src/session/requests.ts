@@ -1,5 +1,6 @@
 import { GatewayError, toGatewayError } from '../errors.ts'
 import { newId } from '../ids.ts'
+import { limits } from '../limits.ts'
 import { type AskElsewhere, readElsewhere } from '../runs/elsewhere.ts'
 import type { Home } from '../runs/home.ts'
 import type { Reply } from '../runs/pump.ts'
@@ -48,10 +49,12 @@ export class Requests {
   readonly #host: Host
   readonly #runs = new Map<string, Run>()
   readonly #queue: Queue
-  /** Event ids whose client acks, so that the window holds for every reading of theirs. */
-  readonly #acking = new Set<string>()
+  /** Last acks by event id; after the first, the window holds for every reading of theirs. */
+  readonly #acked = new Map<string, number>()
   /** Event ids whose client has consumed all there is. */
   readonly #consumed = new Set<string>()
+  /** Event ids whose runs are gone and may be asked for again, oldest first; and when they were dropped. */
+  readonly #gone = new Map<string, number>()
 
   /** Those of its session that its home still holds are there from the start. */
   constructor(init: SessionInit, home: Home, host: Host) {
@@ -59,7 +62,7 @@ export class Requests {
     this.#home = home
     this.#host = host
     this.#queue = new Queue(home.limits)
-    for (const run of home.runsOf(init.id)) this.#runs.set(run.init.eventId, run)
+    for (const run of home.runsOf(init.id, init.owner)) this.#runs.set(run.init.eventId, run)
   }
 
   /** What is held, and not consumed to its end. */
@@ -73,21 +76,32 @@ export class Requests {
     }))
   }
 
-  /** It is no longer held. */
+  /** It is no longer held. A client that has acked an event of it never sends its create again. */
   forget(run: Run): void {
-    this.#forget(run.init.eventId)
+    const { eventId } = run.init
+    if ((this.#acked.get(eventId) ?? -1) < 0) this.#gone.set(eventId, this.#home.now)
+    for (const [id] of this.#gone) {
+      if (this.#gone.size <= limits.formerRuns && this.#isGone(id)) break
+      this.#gone.delete(id)
+    }
+    this.#forget(eventId)
+  }
+
+  #isGone(eventId: string): boolean {
+    const since = this.#gone.get(eventId)
+    return since !== undefined && this.#home.now - since < this.#home.limits.detachSeconds * 1_000
   }
 
   #forget(eventId: string): void {
     this.#runs.delete(eventId)
-    this.#acking.delete(eventId)
+    this.#acked.delete(eventId)
     this.#consumed.delete(eventId)
   }
 
   /** The client has consumed a run's events up to `seq`. */
   ack({ eventId, seq }: Ack, line: Line): void {
     const run = this.#runs.get(eventId)
-    if (run) this.#acking.add(eventId)
+    if (run) this.#acked.set(eventId, seq)
     if (run?.terminal && seq >= run.end - 1) this.#consumed.add(eventId)
     line.reading(eventId)?.ack(seq)
   }
@@ -113,7 +127,7 @@ export class Requests {
     this.#tell(run, { line, eventId, raw, from, attached: true })
   }
 
-  /** @throws GatewayError bad_request, conflict, draining, too_many_requests */
+  /** @throws GatewayError bad_request, conflict, expired, draining, too_many_requests */
   create(request: ClientRequest, { line, eventId, size, defaults }: From): void {
     const { wire } = this.#init
     const wishes: RunWishes | string =
@@ -125,6 +139,7 @@ export class Requests {
       this.#join(known, { line, eventId, digest, ...wishes })
       return
     }
+    if (this.#isGone(eventId)) throw new GatewayError('expired')
     if (this.#home.isDraining) throw new GatewayError('draining')
     this.#queue.assertRoom(size)
 
@@ -158,7 +173,7 @@ export class Requests {
 
   #tell(run: Run, { line, eventId, raw, from, attached }: Reading): void {
     const reader = run.read(from)
-    if (this.#acking.has(eventId)) reader.ack(from - 1)
+    if (this.#acked.has(eventId)) reader.ack(from - 1)
     line.begin(eventId, reader)
     const telling = { wire: this.#init.wire, eventId, raw, attached }
     void deliver(line.socket, reader, telling).then(() => {

@@ -22,6 +22,7 @@ export class LiveSession implements Held {
   readonly #host: Host
   readonly #requests: Requests
   #defaults: Defaults
+  #attempt: number
   #line: Line | undefined
   #leftAt: number | undefined
   #heardAt: number
@@ -32,6 +33,7 @@ export class LiveSession implements Held {
     this.#host = host
     this.#requests = new Requests(init, home, host)
     this.#defaults = init.defaults
+    this.#attempt = init.attempt ?? 0
     this.#heardAt = home.now
     this.#leftAt = home.now
   }
@@ -40,8 +42,21 @@ export class LiveSession implements Held {
     return this.init.owner
   }
 
-  /** Serve a socket; one that was served before is closed with 4409. */
-  attach(socket: Socket, how: 'new' | 'resumed' | 'awake'): Session {
+  get attempt(): number {
+    return this.#attempt
+  }
+
+  get isTelling(): boolean {
+    return this.#line?.isTelling ?? false
+  }
+
+  /**
+   * Serve a socket; one that was served before is closed with 4409. So is a socket that its client has already
+   * replaced by a later one.
+   */
+  attach(socket: Socket, how: 'new' | 'resumed' | 'awake', attempt: number = this.#attempt): Session {
+    if (attempt < this.#attempt) return refuse(socket, 4409, 'taken over')
+    this.#attempt = attempt
     this.#line?.close(4409, 'taken over')
     const line = new Line(socket)
     this.#line = line
@@ -171,12 +186,14 @@ export class LiveSession implements Held {
 export function openSession(socket: Socket, init: SessionInit, home: Home, host: Host): Session {
   const held = home.sessions.get(init.id)
   if (held instanceof LiveSession && isSame(held.owner, init.owner))
-    return held.attach(socket, init.isAwake ? 'awake' : 'resumed')
-  if (home.sessions.size >= home.limits.sessions) {
-    socket.close(4429, 'too many sessions')
-    return { receive: () => undefined, closed: () => undefined }
-  }
+    return held.attach(socket, init.isAwake ? 'awake' : 'resumed', init.attempt)
+  if (home.sessions.size >= home.limits.sessions) return refuse(socket, 4429, 'too many sessions')
   return holdSession(init, home, host).attach(socket, init.isAwake ? 'awake' : 'new')
+}
+
+function refuse(socket: Socket, code: number, reason: string): Session {
+  socket.close(code, reason)
+  return { receive: () => undefined, closed: () => undefined }
 }
 
 /** Hold a session without a socket. */

@@ -114,7 +114,7 @@ export type LogKey = keyof typeof logKeys
 export type LogOrder = Exclude<LogKey, `metadata.${string}`>
 
 /** How a key is compared. */
-export const logOperators = ['eq', 'neq', 'contains', 'lt', 'gt'] as const
+export const logOperators = ['eq', 'neq', 'contains', 'lt', 'gt', 'lte', 'gte'] as const
 
 /**
  * `{key, operator, value[]}` of contract 8.4; one of the values is enough, of `neq` none may hold. Booleans are 1 and 0.

@@ -76,6 +76,7 @@ class SqlCounters {
   async flush(): Promise<void> {
     clearTimeout(this.#timer)
     this.#timer = undefined
+    if (!this.#ready) return // there has been nothing to count, and there may be no table
     const slots = [...this.#unwritten.values()]
     this.#unwritten = new Map()
     try {

@@ -20,7 +20,7 @@ const searched = [
   'error',
   'metadata',
 ]
-const operators = { eq: '=', lt: '<', gt: '>' } as const
+const operators = { eq: '=', lt: '<', gt: '>', lte: '<=', gte: '>=' } as const
 
 /** The column or expression of a key. */
 export const columnOf = (key: LogKey): string => expressions[key] ?? key

@@ -3,6 +3,8 @@ import type { LogEntry, Logs } from './logs.ts'
 
 /** Rows written together at the most: some 2 ms of a database's time. */
 const batchRows = 100
+/** Bodies made in one go: some 10 ms of the process's time. */
+const batchBytes = 524_288
 /** An entry waits at most this long: what a process that is killed may lose. */
 const flushMs = 500
 /** Entries that wait while the store cannot be reached; what comes after is counted as lost. */
@@ -11,6 +13,8 @@ const waitingRows = 10_000
 const waitingBytes = 64 << 20
 /** Between two tries to reach a store. */
 const retryMs = 2_000
+/** A batch that was begun this long ago belonged to a request that was cut off, and is written anew. */
+const abandonedMs = 10_000
 /** Rows of a gateway written between two looks at its retention. */
 const trimRows = 1_000
 
@@ -19,6 +23,8 @@ export interface Health {
   readonly status: 'ok' | 'degraded'
   /** Entries that were lost since the start. */
   readonly lost: number
+  /** Entries that are not written yet. */
+  readonly waiting: number
 }
 
 /** What a gateway's logs are kept for. */
@@ -30,10 +36,18 @@ export interface Retention {
   readonly ageMs?: number
 }
 
+/** An entry that is made when it is written, so that no answer waits for that. */
+export interface PendingEntry {
+  readonly gateway: string
+  /** Held until then. */
+  readonly bytes: number
+  make(): LogEntry
+}
+
 /** Writes logs behind the answers. */
 export interface LogWriter {
   /** Never throws, never waits. */
-  add(entry: LogEntry): void
+  add(entry: PendingEntry): void
   /** Write what waits, once. Never rejects. */
   flush(): Promise<void>
   health(): Health
@@ -48,8 +62,11 @@ export interface WriterOptions {
   readonly defer?: ((work: Promise<unknown>) => void) | undefined
 }
 
-const sizeOf = ({ bodies }: LogEntry): number =>
-  (bodies.request?.length ?? 0) + (bodies.response?.length ?? 0)
+const toMade = (entry: LogEntry): PendingEntry => ({
+  gateway: entry.row.gateway,
+  bytes: (entry.bodies.request?.length ?? 0) + (entry.bodies.response?.length ?? 0),
+  make: () => entry,
+})
 
 /** A store that cannot be reached costs records, with a word to `report`, and never an answer. */
 export function createLogWriter(options: WriterOptions): LogWriter {
@@ -64,8 +81,11 @@ export function createLogWriter(options: WriterOptions): LogWriter {
 class Writer {
   readonly #options: WriterOptions
   /** Taken out before they are written: work of one request may not wait for that of another, which may be cut off. */
-  readonly #waiting: LogEntry[] = []
-  readonly #writing = new Set<Promise<boolean>>()
+  readonly #waiting: PendingEntry[] = []
+  readonly #writing = new Map<
+    Promise<boolean>,
+    { readonly batch: readonly PendingEntry[]; readonly since: number }
+  >()
   /** Rows written since a gateway's retention was looked at. */
   readonly #untrimmed = new Map<string, number>()
   /** Gateways that take no more. */
@@ -80,55 +100,90 @@ class Writer {
     this.#options = options
   }
 
-  add(entry: LogEntry): void {
-    if (this.#full.has(entry.row.gateway)) return
-    const size = sizeOf(entry)
-    if (this.#waiting.length >= waitingRows || this.#bytes + size > waitingBytes) {
+  add(entry: PendingEntry): void {
+    if (this.#full.has(entry.gateway)) return
+    if (this.#waiting.length >= waitingRows || this.#bytes + entry.bytes > waitingBytes) {
       this.#lost += 1
       return
     }
     this.#waiting.push(entry)
-    this.#bytes += size
+    this.#bytes += entry.bytes
     if (this.#waiting.length < batchRows || this.#isDegraded) this.#later(flushMs)
     else this.#options.defer?.(this.#flush())
   }
 
   health(): Health {
-    return { status: this.#isDegraded || this.#lost > 0 ? 'degraded' : 'ok', lost: this.#lost }
+    const waiting = this.#waiting.length + this.#writing.size
+    return { status: this.#isDegraded || this.#lost > 0 ? 'degraded' : 'ok', lost: this.#lost, waiting }
   }
 
   /** Write what waits, and wait for what is being written. */
   async settle(): Promise<void> {
     await this.#flush()
-    await Promise.all(this.#writing)
+    await Promise.all(this.#writing.keys())
   }
 
   async #flush(): Promise<void> {
+    this.#reclaim()
     let isWritten = true
     while (this.#waiting.length > 0 && isWritten) {
-      const one = this.#writeBatch()
-      this.#writing.add(one)
+      const batch = this.#take()
+      const one = this.#write(batch)
+      this.#writing.set(one, { batch, since: Date.now() })
       isWritten = await one
       this.#writing.delete(one)
+      if (this.#waiting.length > 0) await pause(0) // others may want the process meanwhile
     }
     if (!isWritten) this.#later(retryMs)
   }
 
-  async #writeBatch(): Promise<boolean> {
-    const { logs, report } = this.#options
-    const batch = this.#waiting.splice(0, batchRows)
-    try {
-      await logs.append(batch)
-    } catch (error) {
+  #reclaim(): void {
+    for (const [one, { batch, since }] of this.#writing) {
+      if (Date.now() - since < abandonedMs) continue
+      this.#writing.delete(one)
       this.#waiting.unshift(...batch)
+      for (const { bytes } of batch) this.#bytes += bytes
+    }
+  }
+
+  async #write(batch: readonly PendingEntry[]): Promise<boolean> {
+    const { logs, report } = this.#options
+    const entries = batch.flatMap((entry) => this.#make(entry))
+    for (const { bytes } of batch) this.#bytes -= bytes
+    try {
+      await logs.append(entries)
+    } catch (error) {
+      const made = entries.map(toMade)
+      this.#waiting.unshift(...made)
+      for (const { bytes } of made) this.#bytes += bytes
       if (!this.#isDegraded) report('logs cannot be written', error)
       this.#isDegraded = true
       return false
     }
-    for (const entry of batch) this.#bytes -= sizeOf(entry)
     this.#isDegraded = false
-    await this.#trim(batch)
+    await this.#trim(entries)
     return true
+  }
+
+  /** The next batch, out of what waits. */
+  #take(): PendingEntry[] {
+    let count = 0
+    let bytes = 0
+    while (count < this.#waiting.length && count < batchRows && bytes < batchBytes) {
+      bytes += this.#waiting[count]?.bytes ?? 0
+      count += 1
+    }
+    return this.#waiting.splice(0, count)
+  }
+
+  #make(entry: PendingEntry): LogEntry[] {
+    try {
+      return [entry.make()]
+    } catch (error) {
+      this.#lost += 1
+      this.#options.report('a record cannot be made', error)
+      return []
+    }
   }
 
   async #trim(batch: readonly LogEntry[]): Promise<void> {

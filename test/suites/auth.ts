@@ -1,13 +1,13 @@
 import { expect, test } from 'vitest'
 import { at, chat, connect, ledger, newKey, post, Refused, upstream } from '../client.ts'
-import { storedKey, tokens } from '../config.ts'
+import { readingToken, storedKey, tokens } from '../config.ts'
 import type { Target } from '../target.ts'
 import type { Entry } from '../upstream/ledger.ts'
 
 const gatewayHeader = 'cf-aig-authorization'
 const friend = 'https://app.example'
 const stranger = 'https://evil.example'
-const secrets = Object.values(tokens)
+const secrets = [...Object.values(tokens), readingToken]
 const credentials: readonly [string, string][] = [
   ['the gateway’s token as a bearer', `Bearer ${tokens.locked}`],
   ['the gateway’s token without a scheme', tokens.locked],
@@ -150,14 +150,17 @@ function universalTests(target: Target): void {
 }
 
 function socketTests(target: Target): void {
-  test.each(secrets)('a locked socket opens with a token as subprotocol (%#)', async (token) => {
-    const key = newKey()
-    const line = await connect(target, { gateway: 'locked', protocols: [`${gatewayHeader}.${token}`] })
-    await line.result(line.create(item(key)))
-    await only(target, key)
-    expectNoSecret(JSON.stringify(line.frames))
-    line.close()
-  })
+  test.each(Object.values(tokens))(
+    'a locked socket opens with a token as subprotocol (%#)',
+    async (token) => {
+      const key = newKey()
+      const line = await connect(target, { gateway: 'locked', protocols: [`${gatewayHeader}.${token}`] })
+      await line.result(line.create(item(key)))
+      await only(target, key)
+      expectNoSecret(JSON.stringify(line.frames))
+      line.close()
+    },
+  )
 
   test('a subprotocol without a secret is selected before the token’s own', async () => {
     const protocols = [`${gatewayHeader}.${tokens.locked}`, 'chat.v2']
@@ -204,6 +207,29 @@ function slotTests(target: Target): void {
     const { headers } = await only(target, key)
     expect(headers.authorization).toBe(`Bearer ${storedKey}`)
     expect(slots.filter((name) => name in headers)).toEqual(['authorization'])
+  })
+
+  test.each(slots)('a gateway token beside a provider’s key in %s is taken out of it', async (slot) => {
+    const key = newKey()
+    const value = `Bearer ${tokens.locked}, Bearer sk-client`
+    const response = await post(url, {}, { [slot]: value, ...upstream({ key }) })
+    expect(response.status).toBe(200)
+    expect((await only(target, key)).headers[slot]).toBe('Bearer sk-client')
+  })
+
+  test.each(slots)('a token that may call nothing opens nothing in %s, and goes no further', async (slot) => {
+    const key = newKey()
+    const headers = { [slot]: `Bearer ${readingToken}`, ...upstream({ key }) }
+    await expectUnauthorized(target, key, await post(url, {}, headers))
+    for (const [gateway, more] of [
+      ['default', {}],
+      ['locked', { [gatewayHeader]: tokens.locked }],
+    ] as const) {
+      const other = newKey()
+      const both = { ...headers, ...more, ...upstream({ key: other }) }
+      expect((await post(at(target, '/openai/echo', gateway), {}, both)).status).toBe(200)
+      expect((await only(target, other)).headers).not.toHaveProperty(slot)
+    }
   })
 
   test.each(slots)('something else in %s does not open a locked gateway', async (slot) => {

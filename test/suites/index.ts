@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { RuntimeName } from '../launch.ts'
 import type { Target } from '../target.ts'
 import { authSuite } from './auth.ts'
+import { breaksSuite } from './breaks.ts'
 import { cacheSuite } from './cache.ts'
 import { cancelSuite } from './cancel.ts'
 import { clientsSuite } from './clients.ts'
@@ -10,12 +11,15 @@ import { fairnessSuite } from './fairness.ts'
 import { httpSuite } from './http.ts'
 import { limitsSuite } from './limits.ts'
 import { lineSuite } from './line.ts'
+import { manageSuite } from './manage.ts'
 import { propertySuite } from './property.ts'
+import { readersSuite } from './readers.ts'
 import { realtimeSuite } from './realtime.ts'
 import { realtimeClientsSuite } from './realtime-clients.ts'
 import { runsSuite } from './runs.ts'
 import { socketSuite } from './socket.ts'
 import { universalSuite } from './universal.ts'
+import { usageSuite } from './usage.ts'
 
 /** Everything the gateway promises, on one runtime. */
 export function gatewaySuites(target: Target | undefined, runtime: RuntimeName): void {
@@ -27,11 +31,15 @@ export function gatewaySuites(target: Target | undefined, runtime: RuntimeName):
     describe('socket', () => socketSuite(target))
     describe('edge', () => edgeSuite(target))
     describe('cancel', () => cancelSuite(target))
+    describe('breaks', () => breaksSuite(target))
     describe('cache', () => cacheSuite(target))
     describe('limits', () => limitsSuite(target))
     describe('realtime', () => realtimeSuite(target))
     describe('realtime clients', () => realtimeClientsSuite(target))
+    describe('manage', () => manageSuite(target))
+    describe('usage', () => usageSuite(target))
     describe('runs', () => runsSuite(target))
+    describe('readers', () => readersSuite(target))
     describe('fairness', () => fairnessSuite(target))
     describe('whatever happens', () => propertySuite(target))
     describe('line', () => lineSuite(target))

@@ -1,17 +1,24 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { connect, type Line } from '../../src/client/index.ts'
-import { at, chat, ended, ledger, newKey, now, post, seen, upstream } from '../client.ts'
+import { at, chat, ended, type GatewayFrame, ledger, newKey, now, post, seen, upstream } from '../client.ts'
 import { configFor, env, tokens } from '../config.ts'
 import { flows } from '../flows/flows.ts'
 import { startGateway } from '../launch.ts'
 import { startProxy } from '../proxy.ts'
 import type { Target } from '../target.ts'
+import { until, watch } from '../unit/line-kit.ts'
 import type { Control } from '../upstream/control.ts'
 
 const cancelMs = 100
 const path = 'chat/completions'
 const cutMs = 300
 const streams = 1_000
+
+/** Of HTTP itself, or of a request that has no other name here than its event id. */
+const connection = /^(connection|keep-alive|date|transfer-encoding|content-length|vary|cf-aig-request-id)$/
+/** No two requests share them. */
+const differing = /^cf-aig-(event|log)-id$/
 
 const ask = (line: Line, control: Control, text: string, init: RequestInit = {}): Promise<Response> =>
   line.fetch(`${line.url('openai')}/${path}`, {
@@ -29,6 +36,9 @@ const truth = async (target: Target, control: Control, text: string): Promise<st
 export function lineSuite(target: Target): void {
   describe('SDKs through line.fetch', () => sdkSuite(target))
   fetchSuite(target)
+  delaySuite(target)
+  ackSuite(target)
+  closeSuite(target)
   cutSuite(target)
   killSuite(target)
 }
@@ -70,11 +80,27 @@ function fetchSuite(target: Target): void {
       const response = await line.fetch(url, { ...init, headers })
       expect(response.status).toBe(plain.status)
       expect(new Uint8Array(await response.arrayBuffer())).toEqual(new Uint8Array(await plain.arrayBuffer()))
+      const names = [...plain.headers.keys()].filter((name) => !connection.test(name))
       // A body without a type gets one from some HTTP servers.
-      for (const name of [...(plain.status === 302 ? [] : ['content-type']), 'x-a', 'location'])
-        expect(response.headers.get(name)).toBe(plain.headers.get(name))
+      for (const name of names.filter((one) => plain.status !== 302 || one !== 'content-type')) {
+        if (differing.test(name)) expect(response.headers.get(name), name).toMatch(/./)
+        else expect(response.headers.get(name), name).toBe(plain.headers.get(name))
+      }
+      expect(names).toContain('cf-aig-step')
+      expect(response.headers.get('cf-aig-run-id')).toMatch(/./)
     }
     line.close()
+  })
+
+  test('a wrong token, or none, is told from a gateway that is not there', async () => {
+    for (const token of [{ token: 'wrong' }, {}])
+      await expect(
+        connect(at(target, '', 'locked'), { ...token, limits: { backoffMs: 5 } }),
+      ).rejects.toMatchObject({
+        name: 'LineError',
+        code: 'unauthorized',
+        retryable: false,
+      })
   })
 
   test('line.fetch carries bodies of any bytes', async () => {
@@ -150,6 +176,76 @@ function cutSuite(target: Target): void {
         true,
       )
     }
+  })
+}
+
+/** What was read to its end needs no more words. */
+function ackSuite(target: Target): void {
+  test('a session that is taken up again names no run that was read to its end', async () => {
+    const listed: (number | undefined)[] = []
+    class Spying extends WebSocket {
+      constructor(url: string, protocols: string[]) {
+        super(url, protocols)
+        this.addEventListener('message', ({ data }) => {
+          const frame = JSON.parse(String(data)) as GatewayFrame
+          if (frame.type === 'session.ready') listed.push(frame.session?.runs?.length)
+        })
+      }
+    }
+    const proxy = await startProxy(portOf(target.url))
+    const line = await connect(`ws://127.0.0.1:${proxy.port}/v1/default/default`, { WebSocket: Spying })
+    const read = async () => (await ask(line, { events: 5, interval: 5 }, 'x')).text()
+    await Promise.all(Array.from({ length: 30 }, read))
+    await ask(line, { events: 1_000, interval: 20 }, 'y')
+    await sleep(50)
+    proxy.cut()
+    await until(() => listed.length === 2, 'the next connection')
+    expect(listed).toEqual([undefined, 1])
+    line.close()
+    await proxy.close()
+  })
+}
+
+/** A line that ends takes its runs along, whatever its connection is like. */
+function closeSuite(target: Target): void {
+  test.each(['cut', 'freeze'] as const)(
+    'closing a line stops the provider, over a connection that was %s',
+    async (how) => {
+      const proxy = await startProxy(portOf(target.url))
+      const limits = { handshakeMs: 500, backoffMs: 5_000 }
+      const line = await connect(`ws://127.0.0.1:${proxy.port}/v1/default/default`, { limits })
+      const key = newKey()
+      await ask(line, { key, interval: 20, events: 1_000 }, 'x')
+      proxy[how]()
+      if (how === 'cut') await until(() => line.state === 'reconnecting')
+      line.close()
+      expect(await ended(target, key)).toMatchObject({ how: 'client_closed' })
+      await proxy.close()
+    },
+  )
+}
+
+/** Whatever is between a client and its gateway. */
+function delaySuite(target: Target): void {
+  test('a connection that was given up, and arrives after the next one, takes nothing over', async () => {
+    const proxy = await startProxy(portOf(target.url))
+    const limits = { handshakeMs: 300, backoffMs: 20 }
+    const line = await connect(`ws://127.0.0.1:${proxy.port}/v1/default/default`, { limits })
+    const control = { interval: 20, events: 100 }
+    const read = ask(line, control, 'x').then((response) => response.text())
+    const states = watch(line)
+    await sleep(200)
+    proxy.set({ delayMs: 900 })
+    proxy.cut()
+    await until(() => proxy.total === 2, 'the connection that is late')
+    await sleep(50)
+    proxy.set({ delayMs: 0 })
+    await until(() => line.state === 'open', 'the connection after it')
+    expect(await read).toBe(await truth(target, { events: 100 }, 'x'))
+    expect(states).toEqual(['reconnecting', 'open'])
+    expect((await ask(line, {}, 'y')).status).toBe(200)
+    line.close()
+    await proxy.close()
   })
 }
 

@@ -1,71 +1,17 @@
 import { expect, test } from 'vitest'
-import {
-  at,
-  chat,
-  connect,
-  ended,
-  type GatewayFrame,
-  type Line,
-  type LineOptions,
-  ledger,
-  newKey,
-  now,
-  post,
-  seen,
-  upstream,
-} from '../client.ts'
+import { at, chat, ended, type LineOptions, ledger, newKey, now, post, seen, upstream } from '../client.ts'
 import { tokens } from '../config.ts'
 import type { Target } from '../target.ts'
 import type { Control } from '../upstream/control.ts'
+import { again, isStream, item, open, streamed, textOf, truth } from './run-kit.ts'
 
 const cancelMs = 100
-const v1 = { protocols: ['trunkline.v1'] }
-
-/** An item for the emulator's OpenAI wire; a stream unless told. */
-const item = (control: Control, more: object = {}, query: object = { stream: true }): object => ({
-  provider: 'openai',
-  endpoint: 'chat/completions',
-  headers: upstream(control),
-  query: chat('héllo wörld', query),
-  ...more,
-})
-
-/** What the emulator itself answers, byte for byte. */
-async function truth(target: Target, control: Control): Promise<string> {
-  const { key: _, ...same } = control
-  const url = `${target.upstream}/openai/chat/completions`
-  return (await post(url, chat('héllo wörld', { stream: true }), upstream(same))).text()
-}
-
-const streamed = (frames: readonly GatewayFrame[]): GatewayFrame[] =>
-  frames.filter((frame) => frame.type === 'universal.stream')
-
-/** The bytes of raw frames, as text. */
-const textOf = (frames: readonly GatewayFrame[]): string =>
-  Buffer.concat(
-    streamed(frames).map(({ data, encoding }) => Buffer.from(data ?? '', encoding ?? 'utf8')),
-  ).toString()
-
-const isReady = (frame: GatewayFrame): boolean => frame.type === 'session.ready'
-const isStream = (frame: GatewayFrame): boolean => frame.type === 'universal.stream'
-
-/** Connect and read `session.ready`. */
-async function open(target: Target, options: LineOptions = {}): Promise<Line & { readonly id: string }> {
-  const line = await connect(target, { ...v1, ...options })
-  const ready = await line.next(isReady)
-  return { ...line, id: ready.session?.id ?? '' }
-}
-
-const again = (target: Target, id: string, options: LineOptions = {}) =>
-  open(target, { ...options, search: `?session=${id}` })
-
 /** PROTOCOL.md, "trunkline.v1". */
 export function runsSuite(target: Target): void {
   messagesSuite(target)
   rawSuite(target)
   stopSuite(target)
   onceSuite(target)
-  windowSuite(target)
 }
 
 function messagesSuite(target: Target): void {
@@ -131,7 +77,28 @@ function messagesSuite(target: Target): void {
       expect(done?.metadata.usage, `${provider} ${endpoint}`).toMatchObject({ basis: 'reported' })
       const { inputTokens } = done!.metadata.usage as { inputTokens: number }
       expect(inputTokens, `${provider} ${endpoint}`).toBeGreaterThan(0)
+      expect(done?.metadata.cost).toEqual({ value: null, currency: 'USD', basis: 'unknown' }) // there is no model m
     }
+    line.close()
+  })
+
+  test('the cost is told with the usage, and is the same over HTTP', async () => {
+    const line = await open(target)
+    const query = chat('x', { model: 'gpt-4.1' })
+    const done = (
+      await line.result(line.create({ provider: 'openai', endpoint: 'chat/completions', query }))
+    ).at(-1)
+    const { inputTokens, outputTokens } = done!.metadata.usage as {
+      inputTokens: number
+      outputTokens: number
+    }
+    const { value } = done!.metadata.cost as { value: number }
+    expect(value).toBeCloseTo((inputTokens * 2 + outputTokens * 8) / 1e6, 12)
+    const detach = { ...upstream({}), 'cf-aig-on-disconnect': 'detach' }
+    const response = await post(at(target, '/openai/chat/completions'), query, detach)
+    await response.text()
+    const state = await fetch(at(target, `/run/${response.headers.get('cf-aig-run-id')}`))
+    expect(await state.json()).toMatchObject({ state: 'done', cost: { value, basis: 'estimated' } })
     line.close()
   })
 
@@ -376,148 +343,5 @@ function onceSuite(target: Target): void {
     await mine.result(eventId)
     mine.close()
     theirs.close()
-  })
-}
-
-function windowSuite(target: Target): void {
-  test('a run whose events are not acked waits, and no other does', async () => {
-    const line = await open(target)
-    const key = newKey()
-    const slow = line.create(item({ key, bytes: 4 << 20 }, { raw: true }))
-    line.send({ type: 'universal.ack', eventId: slow, seq: -1 })
-    const quick = await line.result(line.create(item({ events: 50 })))
-    expect(quick.at(-1)?.metadata.outcome).toBe('completed')
-    await new Promise((wake) => setTimeout(wake, 300))
-    const sizeOf = () =>
-      streamed(line.frames.filter((frame) => frame.metadata?.eventId === slow))
-        .map(({ data, encoding }) => Buffer.from(data ?? '', encoding ?? 'utf8').length)
-        .reduce((sum, size) => sum + size, 0)
-    const held = sizeOf()
-    expect(held).toBeGreaterThan(0)
-    expect(held).toBeLessThan(262_144 + (2 << 20)) // the window, and the piece that crossed it
-    const acks = setInterval(() => {
-      const seq = streamed(line.frames).filter((frame) => frame.metadata.eventId === slow).length - 1
-      line.send({ type: 'universal.ack', eventId: slow, seq })
-    }, 5)
-    const frames = await line.result(slow)
-    clearInterval(acks)
-    expect(frames.at(-1)?.metadata.outcome).toBe('completed')
-    expect(sizeOf()).toBe(4 << 20)
-    line.close()
-  })
-
-  test('HTTP: a detached run goes on, is read elsewhere, told of, and stopped', async () => {
-    const key = newKey()
-    const control = { key, interval: 10, events: 60 }
-    const leaving = new AbortController()
-    const url = at(target, '/openai/chat/completions')
-    const body = JSON.stringify(chat('héllo wörld', { stream: true }))
-    const headers = {
-      ...upstream(control),
-      'cf-aig-on-disconnect': 'detach',
-      'content-type': 'application/json',
-    }
-    const response = await fetch(url, { method: 'POST', body, headers, signal: leaving.signal })
-    const runId = response.headers.get('cf-aig-run-id')
-    expect(runId).toMatch(/./)
-    await response.body!.getReader().read()
-    leaving.abort()
-    const state = await (await fetch(at(target, `/run/${runId}`))).json()
-    expect(state).toMatchObject({ runId, state: 'running', status: 200 })
-    const rest = await fetch(at(target, `/run/${runId}/resume?from=20`))
-    const whole = await truth(target, control)
-    const cut = whole.split('\n\n').slice(0, 20).join('\n\n').length + 2
-    expect(await rest.text()).toBe(whole.slice(cut))
-    expect(await (await fetch(at(target, `/run/${runId}`))).json()).toMatchObject({
-      state: 'done',
-      outcome: 'completed',
-      upstreamStopped: true,
-    })
-    expect(await (await fetch(at(target, `/run/${runId}/resume?from=9999`))).text()).toBe('')
-    expect(await ledger(target, key)).toHaveLength(1)
-
-    const other = newKey()
-    const long = await post(url, chat('x', { stream: true }), {
-      ...upstream({ key: other, interval: 20, events: 1_000 }),
-      'cf-aig-on-disconnect': 'detach',
-    })
-    const left = now()
-    const stopped = await fetch(at(target, `/run/${long.headers.get('cf-aig-run-id')}`), { method: 'DELETE' })
-    expect(await stopped.json()).toMatchObject({ outcome: 'cancelled', upstreamStopped: true })
-    expect((await ended(target, other))!.closedAt! - left).toBeLessThanOrEqual(cancelMs)
-    await expect(long.text()).rejects.toThrow()
-  })
-
-  test('HTTP: a detached answer without a body, and one that is an error', async () => {
-    for (const [control, status] of [
-      [{ status: 204 }, 204],
-      [{ status: 429 }, 429],
-    ] as const) {
-      const headers = { ...upstream(control), 'cf-aig-on-disconnect': 'detach' }
-      const response = await post(at(target, '/openai/chat/completions'), chat('x'), headers)
-      expect(response.status).toBe(status)
-      await response.text()
-      const runId = response.headers.get('cf-aig-run-id')
-      const outcome = status < 400 ? 'completed' : 'failed'
-      const state = await fetch(at(target, `/run/${runId}`))
-      expect(await state.json()).toMatchObject({ state: 'done', outcome, status })
-    }
-  })
-
-  test('an event too large for a row is passed on all the same', async () => {
-    const line = await open(target)
-    const text = 'x'.repeat(3 << 20)
-    const query = { stream: true, messages: [{ role: 'user', content: text }] }
-    const frames = await line.result(line.create(item({ events: 2 }, { query })))
-    expect(frames.at(-1)?.metadata.outcome).toBe('completed')
-    expect(JSON.stringify(streamed(frames))).toContain(text)
-    line.close()
-  })
-
-  test('HTTP: a run that is unknown, or not theirs, is 404', async () => {
-    const headers = { 'cf-aig-authorization': `Bearer ${tokens.locked}`, ...upstream({ events: 3 }) }
-    const url = at(target, '/openai/chat/completions', 'locked')
-    const detach = { ...headers, 'cf-aig-on-disconnect': 'detach' }
-    const response = await post(url, chat('x', { stream: true }), detach)
-    const runId = response.headers.get('cf-aig-run-id')
-    await response.text()
-    const theirs = { 'cf-aig-authorization': `Bearer ${tokens.all}` }
-    for (const id of [runId, '0199aaaa-0000-7000-8000-000000000000-0', 'x']) {
-      for (const [method, path] of [
-        ['GET', ''],
-        ['DELETE', ''],
-        ['GET', '/resume?from=0'],
-      ] as const) {
-        const refused = await fetch(at(target, `/run/${id}${path}`, 'locked'), { method, headers: theirs })
-        expect([refused.status, await refused.json()]).toEqual([404, { error: 'Request not found' }])
-      }
-    }
-    expect((await fetch(at(target, `/run/${runId}`, 'locked'))).status).toBe(401)
-    expect((await fetch(at(target, `/run/${runId}`, 'locked'), { headers })).status).toBe(200)
-  })
-
-  test('what a socket began is finished over HTTP, and the other way round', async () => {
-    const control = { interval: 10, events: 60 }
-    const whole = await truth(target, control)
-    const line = await open(target)
-    line.create(item(control, { raw: true }))
-    const { runId } = (await line.next((frame) => frame.type === 'universal.created')).metadata
-    await line.next((frame) => isStream(frame) && frame.metadata.seq === 19)
-    line.socket.terminate()
-    const had = streamed(line.frames).slice(0, 20)
-    const rest = await (await fetch(at(target, `/run/${runId}/resume?from=20`))).text()
-    expect(textOf(had) + rest).toBe(whole)
-
-    const headers = { ...upstream(control), 'cf-aig-on-disconnect': 'detach' }
-    const url = at(target, '/openai/chat/completions')
-    const response = await post(url, chat('héllo wörld', { stream: true }), headers)
-    const id = response.headers.get('cf-aig-run-id') ?? ''
-    await response.body!.cancel()
-    const other = await open(target)
-    other.send({ type: 'universal.resume', runId: id, eventId: 'taken', from: 0 })
-    const frames = await other.result('taken')
-    expect(frames.at(-1)?.metadata).toMatchObject({ runId: id, outcome: 'completed' })
-    expect(streamed(frames)).toHaveLength(62)
-    other.close()
   })
 }

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
 import { chat, connect, type GatewayFrame, type Line, ledger, newKey, upstream } from '../client.ts'
 import type { Target } from '../target.ts'
+import { messages } from '../upstream/anthropic.ts'
 import type { Control } from '../upstream/control.ts'
-import { messages } from '../upstream/wires.ts'
 
 /** An item for the emulator's OpenAI wire. */
 const item = (text: string, control: Control = {}, query: object = {}): object => ({
@@ -79,12 +79,14 @@ function framesSuite(withLine: WithLine): void {
   })
 
   withLine('named events keep their name, and CRLF streams read the same', async (line) => {
-    const query = { model: 'm', stream: true, messages: [{ role: 'user', content: 'hi' }] }
+    const query = { model: 'm', max_tokens: 9, stream: true, messages: [{ role: 'user', content: 'hi' }] }
     const create = (control: Control) =>
       line.create({ provider: 'anthropic', endpoint: 'v1/messages', headers: upstream(control), query })
     const [plain, crlf] = await Promise.all([line.result(create({})), line.result(create({ crlf: true }))])
     const words = 'This is emulator, an emulator and not a model. You said: hi'.match(/\s*\S+/g) ?? []
-    const expected = messages.stream(words, 'm', {}).map(({ event, data }) => ({ event, response: data }))
+    const expected = messages
+      .stream({ words, calls: [], thought: '', model: 'm' }, {})
+      .map(({ event, data }) => ({ event, response: data }))
     for (const frames of [plain, crlf]) {
       expect(frames.slice(1, -1).map(({ event, response }) => ({ event, response }))).toEqual(expected)
     }

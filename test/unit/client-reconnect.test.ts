@@ -4,7 +4,6 @@ import { firstOf } from './fake-gateway.ts'
 import { coded, drain, events, post, sse, until, useKit, watch } from './line-kit.ts'
 
 const kit = useKit()
-const query = { provider: 'a', endpoint: 'b', query: 1 }
 /** A stream of 50 events, 2 ms apart. */
 const slowly = () => ({ headers: sse, events: events(50), intervalMs: 2 })
 const whole = events(50).join('')
@@ -22,7 +21,7 @@ describe('a connection that is cut', () => {
     expect(states).toEqual(['reconnecting', 'open'])
     expect(kit.gateway.handshakes[1]).toEqual({
       protocols: 'trunkline.v1, cf-aig-authorization.tk',
-      url: '/v1/default/default?session=s0',
+      url: '/v1/default/default?session=s0&attempt=2',
     })
     expect(kit.gateway.of('universal.resume')[0]?.from).toBeGreaterThan(0)
     expect(kit.gateway.calls).toHaveLength(1)
@@ -61,6 +60,31 @@ describe('a connection that is cut', () => {
     expect(kit.gateway.of('universal.resume')).toMatchObject([{ from: 0 }])
   })
 
+  test('while the gateway kept too little stops the run it can no longer be read whole from', async () => {
+    kit.gateway.behaviour.answer = () => ({ headers: sse, events: events(3), hangs: true })
+    const response = await post(await kit.open(), '/x')
+    kit.gateway.behaviour.hasGap = true
+    kit.proxy.cut()
+    expect((await drain(response)).error).toEqual(coded('incomplete'))
+    await until(() => kit.gateway.of('universal.cancel').length === 1, 'the cancel')
+  })
+
+  test('while the gateway had to drop the run breaks it off, and asks for nothing again', async () => {
+    for (const { isConfirmed } of [{ isConfirmed: false }, { isConfirmed: true }]) {
+      kit.gateway.behaviour.cutAtCreate.after = isConfirmed ? 0 : 1
+      kit.gateway.behaviour.answer = () => ({ headers: sse, hangs: isConfirmed })
+      kit.gateway.calls.length = 0
+      const asked = post(await kit.open({ limits: { backoffMs: 100 } }), '/x')
+      if (isConfirmed) await asked
+      await until(() => kit.gateway.calls.length === 1)
+      kit.gateway.drop()
+      kit.proxy.cut()
+      const failed = isConfirmed ? (await asked).text() : asked
+      await expect(failed).rejects.toEqual(coded('incomplete'))
+      expect(kit.gateway.calls).toHaveLength(1)
+    }
+  })
+
   test('leaves requests waiting, which then go out', async () => {
     kit.proxy.set({ newcomers: 'pass' })
     const line = await kit.open({ limits: { backoffMs: 40, backoffMaxMs: 40 } })
@@ -97,13 +121,30 @@ describe('a connection that is cut', () => {
     await until(() => kit.gateway.of('universal.cancel').length === 1, 'the cancel')
   })
 
-  test('is not the end for frames that are not JSON', async () => {
+  test.each(['{oops', '5', 'null', '"x"', '[]', '{"error":null}', '{"type":7}'])(
+    'is not the end for frames that are no message: %s',
+    async (frame) => {
+      kit.gateway.behaviour.answer = slowly
+      const line = await kit.open()
+      const read = drain(await post(line, '/x'))
+      kit.gateway.say(frame)
+      expect(await read).toEqual({ text: whole, error: undefined })
+      expect(kit.gateway.calls).toHaveLength(1)
+    },
+  )
+})
+
+describe('messages that say nothing', () => {
+  test('hurt neither their run nor the line', async () => {
     kit.gateway.behaviour.answer = slowly
     const line = await kit.open()
     const read = drain(await post(line, '/x'))
-    kit.gateway.say('{oops')
+    const metadata = { eventId: kit.gateway.calls[0] }
+    for (const type of ['universal.stream', 'universal.error', 'error', 'universal.new', 'session.pong'])
+      for (const frame of [{ type }, { type, metadata }, { type, metadata: 7, error: {} }])
+        kit.gateway.say(frame)
     expect(await read).toEqual({ text: whole, error: undefined })
-    expect(kit.gateway.handshakes).toHaveLength(2)
+    expect(kit.gateway.handshakes).toHaveLength(1)
   })
 })
 
@@ -149,16 +190,34 @@ describe('a session that is lost', () => {
     kit.proxy.cut()
     expect((await drain(response)).error).toEqual(coded('incomplete'))
   })
+})
 
-  test('for a message too large for something on the way fails that, and does not go round in circles', async () => {
-    kit.gateway.behaviour.answer = () => ({ delayMs: 10_000 })
+describe('a message too large for something on the way', () => {
+  test('fails alone: what the gateway holds goes on, and the others are sent again', async () => {
+    kit.gateway.behaviour.tooBigBytes = 20_000
+    kit.gateway.behaviour.answer = ({ endpoint }) => ({ delayMs: 50, events: [endpoint] })
+    const line = await kit.open()
+    const held = ['a', 'b'].map((name) => post(line, `/${name}`))
+    await until(() => kit.gateway.calls.length === 2)
+    const large = post(line, '/c', 'x'.repeat(30_000))
+    const larger = post(line, '/d', 'x'.repeat(50_000))
+    const small = post(line, '/e')
+    const tooLarge = [large, larger].map((asked) => expect(asked).rejects.toEqual(coded('too_large')))
+    await Promise.all(tooLarge)
+    const answers = await Promise.all([...held, small])
+    expect(await Promise.all(answers.map((answer) => answer.text()))).toEqual(['a', 'b', 'e'])
+    expect(kit.gateway.calls).toHaveLength(3)
+    expect(kit.gateway.handshakes).toHaveLength(3)
+  })
+
+  test('is none that the gateway has taken', async () => {
+    kit.gateway.behaviour.answer = ({ endpoint }) => ({ delayMs: 50, events: [endpoint] })
     const line = await kit.open()
     const asked = post(line, '/x')
     await until(() => kit.gateway.calls.length === 1)
     kit.gateway.closeWith(1009)
-    await expect(asked).rejects.toEqual(coded('too_large'))
-    kit.gateway.behaviour.answer = () => ({ events: ['x'] })
-    expect(await (await post(line, '/y')).text()).toBe('x')
+    expect(await (await asked).text()).toBe('x')
+    expect(kit.gateway.calls).toHaveLength(1)
   })
 })
 
@@ -248,88 +307,5 @@ describe('a gateway that goes away', () => {
     clearInterval(timer)
     expect(Date.now() - began).toBeGreaterThan((40 + 80 + 160 + 320) / 2 - 20)
     line.close()
-  })
-})
-
-describe('sockets that do not get through', () => {
-  const limits = { httpRetryMs: 50 }
-
-  test('are stood in for by HTTP when asked, until they do', async () => {
-    kit.gateway.behaviour.refusals = 4
-    const line = await kit.open({ fallback: true, token: 'tk', headers: { 'x-own': 'line' }, limits })
-    expect([line.state, kit.gateway.handshakes.length]).toEqual(['http', 3])
-    const response = await post(line, '/x?a=b', '{"b":1}')
-    expect(await response.json()).toEqual({
-      via: 'http',
-      method: 'POST',
-      url: '/v1/default/default/openai/x?a=b',
-    })
-    expect(kit.gateway.requests).toMatchObject([
-      { body: '{"b":1}', headers: { 'cf-aig-authorization': 'Bearer tk', 'x-own': 'line' } },
-    ])
-    await until(() => line.state === 'open', 'the socket')
-    await (await post(line, '/x')).text()
-    expect(kit.gateway.requests).toHaveLength(1)
-  })
-
-  test('send what waits over HTTP, and keep what runs for the socket', async () => {
-    kit.gateway.behaviour.answer = slowly
-    const line = await kit.open({ fallback: true, limits })
-    const running = drain(await post(line, '/running'))
-    kit.gateway.behaviour.refusals = 3
-    kit.proxy.cut()
-    await until(() => line.state === 'reconnecting')
-    expect(await (await post(line, '/x', 'body')).json()).toMatchObject({ via: 'http' })
-    expect(kit.gateway.requests[0]?.body).toBe('body')
-    expect(await running).toEqual({ text: whole, error: undefined })
-    expect(line.state).toBe('open')
-  })
-
-  test("speak the socket's words over HTTP", async () => {
-    kit.gateway.behaviour.refusals = 100
-    const line = await kit.open({ fallback: true })
-    const said: unknown[] = []
-    for await (const frame of line.stream({ ...query, endpoint: 'stream', eventId: 'e' })) said.push(frame)
-    const metadata = { eventId: 'e', status: 200, contentType: 'text/event-stream', step: '0' }
-    expect(said).toEqual([
-      { type: 'universal.created', metadata },
-      { type: 'universal.stream', metadata: { eventId: 'e', seq: 1 }, response: { a: 1 } },
-      { type: 'universal.stream', metadata: { eventId: 'e', seq: 2 }, event: 'b', response: 2 },
-      { type: 'universal.done', metadata: { ...metadata, seq: 3, outcome: 'completed' } },
-    ])
-    expect(kit.gateway.requests[0]).toMatchObject({ method: 'POST', url: '/v1/default/default' })
-    const raw: string[] = []
-    for await (const frame of line.stream({ provider: 'a', endpoint: 'stream', raw: true, body: 'b' }))
-      if (frame.type === 'universal.stream') raw.push(frame.data ?? '')
-    expect(raw).toEqual([': hello\n\n', 'data: {"a":1}\r\n\r\n', 'event: b\ndata: 2\n\n', 'data: [DONE]\n\n'])
-    const single: unknown[] = []
-    for await (const frame of line.stream(query)) single.push(frame)
-    expect(single).toMatchObject([
-      { response: { via: 'http' } },
-      { metadata: { outcome: 'completed', seq: -1 } },
-    ])
-  })
-
-  test('make requests fail with unreachable after a while where HTTP may not stand in', async () => {
-    const line = await kit.open({ limits: { backoffMaxMs: 10, patienceMs: 100 } })
-    kit.proxy.set({ newcomers: 'refuse' })
-    kit.proxy.cut()
-    await until(() => line.state === 'reconnecting')
-    const began = Date.now()
-    await expect(post(line, '/x')).rejects.toMatchObject({ code: 'unreachable', retryable: true })
-    expect(Date.now() - began).toBeGreaterThan(90)
-    await expect(post(line, '/x')).rejects.toMatchObject({ code: 'unreachable' })
-    kit.proxy.set({ newcomers: 'pass' })
-    await until(() => line.state === 'open', 'the socket')
-    expect((await post(line, '/x')).status).toBe(200)
-  })
-
-  test('keep requests waiting until then', async () => {
-    const line = await kit.open({ limits: { backoffMaxMs: 10 } })
-    kit.gateway.behaviour.refusals = 10
-    kit.proxy.cut()
-    await until(() => line.state === 'reconnecting')
-    expect((await post(line, '/x')).status).toBe(200)
-    expect(kit.gateway.handshakes).toHaveLength(12)
   })
 })

@@ -88,6 +88,32 @@ describe('back-pressure', () => {
     expect(acks().at(-1)?.seq).toBeGreaterThan(330)
   })
 
+  test('what was read to its end is acknowledged to its end, and no sooner', async () => {
+    kit.gateway.behaviour.answer = () => ({ headers: sse, events: events(3) })
+    const line = await kit.open({ limits: { ackMs: 10_000 } })
+    const response = await post(line, '/x')
+    const [eventId] = kit.gateway.calls
+    const acks = () => kit.gateway.of('universal.ack').filter((ack) => ack.eventId === eventId)
+    await sleep(30)
+    expect(acks().map(({ seq }) => seq)).toEqual([-1])
+    await response.text()
+    await until(() => acks().at(-1)?.seq === 2, 'the last ack')
+    for await (const frame of line.stream({ provider: 'a', endpoint: 'b', query: 1, eventId: 'e' }))
+      if (frame.type === 'universal.done')
+        await until(() => kit.gateway.of('universal.ack').some((ack) => ack.eventId === 'e' && ack.seq === 2))
+  })
+
+  test('what was read before a connection was lost is acknowledged on the next', async () => {
+    kit.gateway.behaviour.answer = () => ({ headers: sse, events: events(3) })
+    const line = await kit.open()
+    const response = await post(line, '/x')
+    await sleep(30)
+    kit.proxy.cut()
+    await until(() => line.state === 'reconnecting')
+    await response.text()
+    await until(() => kit.gateway.of('universal.ack').at(-1)?.seq === 2, 'the last ack')
+  })
+
   test('events larger than a window pass', async () => {
     const large = events(5, 'x'.repeat(100_000))
     kit.gateway.behaviour.answer = () => ({ headers: sse, events: large })
@@ -188,6 +214,7 @@ describe('closing', () => {
     await until(() => kit.gateway.of('universal.cancel').length === 1, 'the cancel')
     expect(states).toEqual(['closed'])
     await until(() => kit.proxy.open === 0, 'the end of the connection')
+    expect(kit.gateway.handshakes).toHaveLength(1)
   })
 
   test.each([

@@ -179,6 +179,15 @@ describe('a response', () => {
     })
     const response = await post(await kit.open(), '/x')
     expect([response.status, response.ok, response.headers.get('x-a')]).toEqual([201, true, 'b'])
+    const own = ['event-id', 'run-id', 'step', 'cache-status', 'log-id']
+    const [eventId] = kit.gateway.calls
+    expect(own.map((name) => response.headers.get(`cf-aig-${name}`))).toEqual([
+      eventId,
+      `r-${eventId}`,
+      '0',
+      null,
+      null,
+    ])
     const expected = Buffer.concat(parts.map((part) => Buffer.from(part)))
     expect(Buffer.from(await response.arrayBuffer()).equals(expected)).toBe(true)
   })

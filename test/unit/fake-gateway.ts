@@ -60,6 +60,14 @@ export interface Behaviour {
   inFlight: number
   messageBytes: number
   windowBytes: number
+  /** The token opens nothing, and HTTP says so; upgrades must be refused as well. */
+  isTokenDead: boolean
+  /** Messages larger than this close the connection with 1009. */
+  tooBigBytes: number
+  /** Events asked for again are no longer kept. */
+  hasGap: boolean
+  /** Where HTTP requests for `redirect` are sent. */
+  location: string
 }
 
 interface FakeRun {
@@ -84,6 +92,7 @@ interface Reading {
 interface FakeSession {
   readonly id: string
   readonly runs: Map<string, FakeRun>
+  readonly dropped: Set<string>
   socket: WebSocket | undefined
   readings: Map<string, Reading>
 }
@@ -101,6 +110,10 @@ export class FakeGateway {
     inFlight: 64,
     messageBytes: 1 << 20,
     windowBytes: 1 << 16,
+    isTokenDead: false,
+    tooBigBytes: Number.POSITIVE_INFINITY,
+    hasGap: false,
+    location: '/elsewhere',
   }
   /** Every message, in order. */
   readonly received: Message[] = []
@@ -108,6 +121,8 @@ export class FakeGateway {
   readonly calls: string[] = []
   /** Requests over HTTP. */
   readonly requests: { method: string; url: string; headers: IncomingMessage['headers']; body: string }[] = []
+  /** How often HTTP was asked whether the token is good. */
+  asked = 0
   /** Offered subprotocols and URLs of the handshakes, refused ones too. */
   readonly handshakes: { protocols: string; url: string }[] = []
   #sessions = new Map<string, FakeSession>()
@@ -121,9 +136,10 @@ export class FakeGateway {
       handleProtocols: (offered) => this.behaviour.protocol ?? [...offered][0] ?? false,
     })
     this.#server.on('upgrade', (request, socket, head) => {
+      socket.on('error', () => socket.destroy())
       const protocols = request.headers['sec-websocket-protocol'] ?? ''
       this.handshakes.push({ protocols, url: request.url ?? '' })
-      if (this.behaviour.refusals > 0) {
+      if (this.behaviour.refusals > 0 || this.behaviour.isTokenDead) {
         this.behaviour.refusals -= 1
         socket.end('HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n')
         return
@@ -164,6 +180,14 @@ export class FakeGateway {
     this.#sessions = new Map()
   }
 
+  /** Drop every run, as a gateway does that is short of memory. */
+  drop(): void {
+    for (const { runs, dropped } of this.#sessions.values()) {
+      for (const eventId of runs.keys()) dropped.add(eventId)
+      runs.clear()
+    }
+  }
+
   /** Send to every connection. */
   say(frame: object | string): void {
     const data = typeof frame === 'string' ? frame : JSON.stringify(frame)
@@ -175,11 +199,16 @@ export class FakeGateway {
     const asked = new URL(url, 'http://fake').searchParams.get('session') ?? ''
     const known = this.#sessions.get(asked)
     known?.socket?.close(4409)
-    const session = known ?? { id: `s${this.#count++}`, runs: new Map(), socket, readings: new Map() }
+    const fresh = { runs: new Map(), dropped: new Set<string>(), socket, readings: new Map() }
+    const session = known ?? { id: `s${this.#count++}`, ...fresh }
     session.socket = socket
     session.readings = new Map()
     this.#sessions.set(session.id, session)
-    socket.on('message', (data) => this.#receive(session, socket, JSON.parse(String(data)) as Message))
+    socket.on('message', (data) => {
+      if (socket.readyState !== 1) return
+      if (String(data).length > this.behaviour.tooBigBytes) socket.close(1009)
+      else this.#receive(session, socket, JSON.parse(String(data)) as Message)
+    })
     const { heartbeatSeconds, detachSeconds, inFlight, messageBytes, windowBytes } = this.behaviour
     const runs = [...session.runs].map(([eventId, { events, outcome }]) => ({
       eventId,
@@ -225,7 +254,7 @@ export class FakeGateway {
 
   #create(session: FakeSession, item: FakeItem): void {
     const known = session.runs.has(item.eventId)
-    if (!known) {
+    if (!known && !session.dropped.has(item.eventId)) {
       this.calls.push(item.eventId)
       const run: FakeRun = { item, events: [] }
       session.runs.set(item.eventId, run)
@@ -267,8 +296,9 @@ export class FakeGateway {
 
   #read(session: FakeSession, eventId: string, from: number, attached: boolean): void {
     const run = session.runs.get(eventId)
-    if (!run) {
-      const error = { code: 'expired', message: 'No longer held', retryable: false }
+    if (!run || (attached && this.behaviour.hasGap)) {
+      const code = run ? 'gap' : 'expired'
+      const error = { code, message: 'No longer held', retryable: false }
       session.socket?.send(JSON.stringify({ type: 'universal.error', metadata: { eventId }, error }))
       return
     }
@@ -319,8 +349,15 @@ export class FakeGateway {
   async #http(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { method = '', url = '', headers } = request
     const body = await text(request)
+    if (url.endsWith('/run/-')) {
+      this.asked += 1
+      response.writeHead(this.behaviour.isTokenDead ? 401 : 404).end()
+      return
+    }
     this.requests.push({ method, url, headers, body })
-    if (url.includes('/stream') || body.includes('"endpoint":"stream"')) {
+    if (url.includes('/redirect') || body.includes('"endpoint":"redirect"'))
+      response.writeHead(302, { location: this.behaviour.location }).end()
+    else if (url.includes('/stream') || body.includes('"endpoint":"stream"')) {
       response.writeHead(200, { 'content-type': 'text/event-stream', 'cf-aig-step': '0' })
       for (const part of [': hello\n\nda', 'ta: {"a":1}\r\n\r', '\nevent: b\ndata: 2\n\ndata: [DONE]\n\n']) {
         response.write(part)

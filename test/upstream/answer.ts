@@ -2,10 +2,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Control, decode, readControl, readModel } from './control.ts'
 import type { Ledger } from './ledger.ts'
+import { type Asked, toSay, Wrong } from './model.ts'
 import { openaiError, toModels } from './openai.ts'
 import { type Exchange, sendBytes, sendEvents, sendJson, sendWhole } from './send.ts'
-import { type Body, lastText, toWords } from './wire.ts'
-import { wireOf } from './wires.ts'
+import { type Body, lastText } from './wire.ts'
+import { type Wire, wireOf } from './wires.ts'
 
 /** Bodies are hashed whole; this much is kept to be read. */
 const keepBytes = 64 << 20
@@ -78,21 +79,36 @@ async function respond(
   if (!wire || request.method !== 'POST') return sendJson(exchange, status, toEcho(exchange))
   if (!body) return sendJson(exchange, 400, wire.error(400, 'the body is not a JSON object'))
   const text = `This is ${name}, an emulator and not a model. You said: ${lastText(body)}`
-  const [words, model] = [toWords(text, control.events), modelOf(path, body)]
+  const asked = ask(wire, body, path)
+  if (asked instanceof Wrong) return sendJson(exchange, 400, wire.error(400, asked.message))
+  const say = toSay(asked, text, modelOf(path, body), control.events)
   const isGeminiStream = path.endsWith(':streamGenerateContent')
-  if (!isGeminiStream && body.stream !== true)
-    return sendJson(exchange, status, wire.single(words, model, body))
-  const events = wire.stream(words, model, body)
+  const isStream = isGeminiStream || path.endsWith('/converse-stream') || body.stream === true
+  if (!isStream) return sendJson(exchange, status, wire.single(say, body))
+  const events = wire.stream(say, body)
   // Gemini streams a list to whoever does not ask for events.
   const isList = isGeminiStream && new URLSearchParams(query).get('alt') !== 'sse'
   const list = events.map(({ data }) => data)
-  return isList ? sendJson(exchange, status, list) : sendEvents(exchange, status, events, wire.done)
+  return isList ? sendJson(exchange, status, list) : sendEvents(exchange, status, events, wire)
 }
 
-/** Of the body, or of the path: `models/{model}:generateContent`, `run/{model}`. */
+function ask(wire: Wire, body: Body, path: string): Asked | Wrong {
+  try {
+    return wire.ask(body, path)
+  } catch (error) {
+    if (error instanceof Wrong) return error
+    throw error
+  }
+}
+
+/** Of the body, or of the path: `models/{model}:generateContent`, `model/{model}/converse`, `run/{model}`. */
 function modelOf(path: string, { model }: Body): string {
   if (typeof model === 'string') return model
-  const [, named = 'emulated'] = /\/models\/(.+):\w+$/.exec(path) ?? /\/run\/(.+)$/.exec(path) ?? []
+  const [, named = 'emulated'] =
+    /\/models\/(.+):\w+$/.exec(path) ??
+    /\/model\/(.+)\/converse/.exec(path) ??
+    /\/run\/(.+)$/.exec(path) ??
+    []
   return named
 }
 

@@ -48,6 +48,8 @@ export interface Control {
   pretty?: boolean
   /** Streams in writes of n bytes, whatever they cut through. */
   slice?: number
+  /** Streams begin with an error of this status, in the wire's own shape. */
+  fault?: number
   /** Streams without `[DONE]`. */
   noDone?: boolean
   /** Of a socket: so many texts are sent as soon as it is open. */

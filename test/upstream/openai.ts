@@ -1,4 +1,6 @@
-import { type Event, idOf, promptTokens, type Wire } from './wire.ts'
+import { type Asked, checkPairs, listOf, mediaOf, Wrong } from './model.ts'
+import { type Body, type Event, idOf, promptTokens, textOf } from './wire.ts'
+import type { Wire } from './wires.ts'
 
 const created = 1_700_000_000
 const vector = [0.25, -0.5, 0.75]
@@ -22,23 +24,88 @@ export function openaiError(status: number, message: string): unknown {
   return { error: { message, type, param: null, code } }
 }
 
+/** Words that other vendors' users know, and OpenAI does not. */
+const foreign = /"(reasoning_details|reasoning_budget|cache_control|extra_content|is_error)":/
+
+/** What OpenAI's chat asks for; also that of those who follow it. */
+export function askChat(body: Body): Asked {
+  const [, unknown] = foreign.exec(JSON.stringify(body)) ?? []
+  if (unknown) throw new Wrong(`Unknown parameter: '${unknown}'.`)
+  const messages = listOf(body.messages)
+  checkCalls(messages)
+  const turn = messages.slice(messages.findLastIndex(({ role }) => role === 'user') + 1)
+  const format = (body.response_format ?? {}) as Body
+  return {
+    tools: listOf(body.tools).map((tool) => {
+      const { name, parameters } = (tool.function ?? {}) as Body
+      return { name: String(name), schema: parameters }
+    }),
+    choice: readChoice(body.tool_choice),
+    parallel: body.parallel_tool_calls !== false,
+    rounds: turn.filter(({ role }) => role === 'assistant').length,
+    results: turn.filter(({ role }) => role === 'tool').map(({ content }) => textOf(content)),
+    json: /^json/.test(String(format.type)),
+    schema: ((format.json_schema ?? {}) as Body).schema,
+    thinks: typeof body.reasoning_effort === 'string' && body.reasoning_effort !== 'none',
+    media: messages.flatMap(({ content }) => listOf(content).flatMap(toMedia)),
+  }
+}
+
+function toMedia({ type, image_url, input_audio, file }: Body): string[] {
+  if (type === 'image_url') return [mediaOf((image_url as Body).url)]
+  if (type === 'input_audio') return [`audio/${String((input_audio as Body).format)}`]
+  return type === 'file' ? [mediaOf((file as Body).file_data)] : []
+}
+
+function checkCalls(messages: readonly Body[]): void {
+  for (const [index, { role, tool_calls }] of messages.entries()) {
+    if (role !== 'assistant' || !tool_calls) continue
+    const after = messages.slice(index + 1)
+    const end = after.findIndex((message) => message.role !== 'tool')
+    const results = (end < 0 ? after : after.slice(0, end)).map((message) => message.tool_call_id)
+    const ids = listOf(tool_calls).map(({ id }) => id)
+    checkPairs(ids, results, 'An assistant message with tool_calls must be followed by tool messages')
+  }
+}
+
+function readChoice(choice: unknown): Asked['choice'] {
+  if (choice === 'none') return 'none'
+  if (choice === 'required') return 'any'
+  const named = ((choice ?? {}) as Body).function as Body | undefined
+  return named ? { name: String(named.name) } : 'auto'
+}
+
 /** OpenAI chat completions (API reference, "Chat" and "Chat streaming"). */
 export const chat: Wire = {
   done: true,
+  ask: askChat,
   error: openaiError,
-  single(words, model) {
-    const message = { role: 'assistant', content: words.join(''), refusal: null, annotations: [] }
+  single({ words, calls, thought, model }) {
+    const message = {
+      role: 'assistant',
+      content: calls.length ? null : words.join(''),
+      refusal: null,
+      annotations: [],
+      ...(thought && { reasoning_content: thought }),
+      ...(calls.length && {
+        tool_calls: calls.map(({ id, name, args }) => ({
+          id,
+          type: 'function',
+          function: { name, arguments: JSON.stringify(args) },
+        })),
+      }),
+    }
     return {
       id: idOf('chatcmpl-', words, model),
       object: 'chat.completion',
       created,
       model,
-      choices: [{ index: 0, message, logprobs: null, finish_reason: 'stop' }],
+      choices: [{ index: 0, message, logprobs: null, finish_reason: calls.length ? 'tool_calls' : 'stop' }],
       usage: toUsage(words),
       system_fingerprint: 'fp_emulated',
     }
   },
-  stream(words, model, body) {
+  stream({ words, calls, thought, model }, body) {
     const withUsage = (body.stream_options as { include_usage?: unknown } | undefined)?.include_usage === true
     const head = { id: idOf('chatcmpl-', words, model), object: 'chat.completion.chunk', created, model }
     const chunk = (choices: unknown[], usage: unknown = null): Event => ({
@@ -46,90 +113,35 @@ export const chat: Wire = {
     })
     const delta = (delta: object, finish_reason: string | null = null) =>
       chunk([{ index: 0, delta, logprobs: null, finish_reason }])
+    const called = calls.flatMap(({ id, name, args }, index) => [
+      delta({ tool_calls: [{ index, id, type: 'function', function: { name, arguments: '' } }] }),
+      ...halves(JSON.stringify(args)).map((part) =>
+        delta({ tool_calls: [{ index, function: { arguments: part } }] }),
+      ),
+    ])
     return [
-      delta({ role: 'assistant', content: '', refusal: null }),
+      delta({ role: 'assistant', content: calls.length ? null : '', refusal: null }),
+      ...halves(thought).map((reasoning_content) => delta({ reasoning_content })),
       ...words.map((content) => delta({ content })),
-      delta({}, 'stop'),
+      ...called,
+      delta({}, calls.length ? 'tool_calls' : 'stop'),
       ...(withUsage ? [chunk([], toUsage(words))] : []),
     ]
   },
 }
 
-/** OpenAI responses (API reference, "Responses" and "Streaming events"). */
-export const responses: Wire = {
-  done: false,
-  error: openaiError,
-  single: (words, model) => toResponse(words, model, true),
-  stream(words, model) {
-    const done = toMessage(words, model)
-    const at = { item_id: done.id, output_index: 0, content_index: 0 }
-    const text = words.join('')
-    const part = { type: 'output_text', text, annotations: [], logprobs: [] }
-    const begun = toResponse(words, model, false)
-    const events = [
-      { type: 'response.created', response: begun },
-      { type: 'response.in_progress', response: begun },
-      {
-        type: 'response.output_item.added',
-        output_index: 0,
-        item: { ...done, content: [], status: 'in_progress' },
-      },
-      { type: 'response.content_part.added', ...at, part: { ...part, text: '' } },
-      ...words.map((delta) => ({ type: 'response.output_text.delta', ...at, delta, logprobs: [] })),
-      { type: 'response.output_text.done', ...at, text, logprobs: [] },
-      { type: 'response.content_part.done', ...at, part },
-      { type: 'response.output_item.done', output_index: 0, item: done },
-      { type: 'response.completed', response: toResponse(words, model, true) },
-    ]
-    return events.map((data, sequence_number) => ({ event: data.type, data: { ...data, sequence_number } }))
-  },
-}
-
-const toMessage = (words: readonly string[], model: string) => ({
-  id: idOf('msg_', words, model),
-  type: 'message',
-  status: 'completed',
-  role: 'assistant',
-  content: [{ type: 'output_text', text: words.join(''), annotations: [], logprobs: [] }],
-})
-
-function toResponse(words: readonly string[], model: string, completed: boolean): unknown {
-  const usage = {
-    input_tokens: promptTokens,
-    input_tokens_details: { cached_tokens: 0 },
-    output_tokens: words.length,
-    output_tokens_details: { reasoning_tokens: 0 },
-    total_tokens: promptTokens + words.length,
-  }
-  return {
-    id: idOf('resp_', words, model),
-    object: 'response',
-    created_at: created,
-    status: completed ? 'completed' : 'in_progress',
-    model,
-    error: null,
-    incomplete_details: null,
-    instructions: null,
-    max_output_tokens: null,
-    metadata: {},
-    output: completed ? [toMessage(words, model)] : [],
-    parallel_tool_calls: true,
-    previous_response_id: null,
-    temperature: 1,
-    text: { format: { type: 'text' } },
-    tool_choice: 'auto',
-    tools: [],
-    top_p: 1,
-    truncation: 'disabled',
-    usage: completed ? usage : null,
-  }
+/** A text in two pieces, neither of them empty. */
+export function halves(text: string): readonly string[] {
+  const middle = Math.ceil(text.length / 2)
+  return [text.slice(0, middle), text.slice(middle)].filter((half) => half !== '')
 }
 
 /** OpenAI embeddings: one small vector for each input, in base64 when asked, as the official client does. */
 export const embeddings: Wire = {
   done: false,
+  ask: () => ({}),
   error: openaiError,
-  single(_words, model, { input, encoding_format }) {
+  single({ model }, { input, encoding_format }) {
     const inputs = Array.isArray(input) && typeof input[0] !== 'number' ? input : [input]
     const packed = Buffer.from(Float32Array.from(vector).buffer).toString('base64')
     const embedding = encoding_format === 'base64' ? packed : vector

@@ -2,9 +2,11 @@ import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
+import { toFrame } from './bedrock.ts'
 import type { Control } from './control.ts'
 import { type Entry, type Ledger, now } from './ledger.ts'
 import type { Event } from './wire.ts'
+import type { Wire } from './wires.ts'
 
 /** One request under way. */
 export interface Exchange {
@@ -57,18 +59,29 @@ export async function sendBytes(exchange: Exchange, status: number, length: numb
   await sendPieces(exchange, status, { 'content-type': 'application/octet-stream' }, pieces)
 }
 
-/** A stream of events, with `[DONE]` if the wire has one. */
+/** A stream of events, framed as the wire has them. */
 export async function sendEvents(
   exchange: Exchange,
   status: number,
   events: readonly Event[],
-  done: boolean,
+  { done, framing, error }: Wire,
 ): Promise<void> {
   const { control } = exchange
+  const told = control.fault
+    ? [{ event: 'error', data: error(control.fault, `emulated ${control.fault}`) }]
+    : []
+  const all = [...told, ...events]
+  if (framing === 'aws') {
+    const type = { 'content-type': 'application/vnd.amazon.eventstream' }
+    const frames = all.map((event) =>
+      toFrame(event.event === 'error' ? { ...event, event: 'throttlingException' } : event),
+    )
+    return sendPieces(exchange, status, type, frames)
+  }
   const headers = { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' }
   const end = control.crlf ? '\r\n' : '\n'
   const last = done && !control.noDone ? `data: [DONE]${end}${end}` : ''
-  await sendPieces(exchange, status, headers, toFrames(events, control, end), last)
+  await sendPieces(exchange, status, headers, toFrames(all, control, end), last)
 }
 
 function* toFrames(events: readonly Event[], control: Control, end: string): Generator<string> {

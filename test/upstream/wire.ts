@@ -9,15 +9,6 @@ export interface Event {
 /** A JSON object a client sent; nothing in it is sure. */
 export type Body = Readonly<Record<string, unknown>>
 
-/** How one provider answers: whole, streamed, and failing. Pure: the same words and model give the same answer. */
-export interface Wire {
-  single(words: readonly string[], model: string, body: Body): unknown
-  stream(words: readonly string[], model: string, body: Body): readonly Event[]
-  error(status: number, message: string): unknown
-  /** Its streams end with `data: [DONE]`. */
-  readonly done: boolean
-}
-
 /** Tokens every prompt is said to have. */
 export const promptTokens = 7
 
@@ -48,7 +39,7 @@ const isUser = (turn: unknown): boolean =>
   typeof turn !== 'object' || turn === null || !('role' in turn) || turn.role === 'user'
 
 /** The text of a string, a part, a list of parts or a message. */
-function textOf(value: unknown): string {
+export function textOf(value: unknown): string {
   if (typeof value === 'string') return value
   if (Array.isArray(value)) return value.map(textOf).join('')
   if (typeof value !== 'object' || value === null) return ''

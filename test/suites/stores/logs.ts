@@ -91,8 +91,8 @@ function fits(log: StoredLog, { key, operator, value }: LogFilter): boolean {
   if (operator === 'neq') return !fits(log, { key, operator: 'eq', value })
   const holds = (own: string | number, one: string | number): boolean => {
     if (operator === 'contains') return String(own).toLowerCase().includes(String(one).toLowerCase())
-    if (operator === 'eq') return own === one
-    return operator === 'lt' ? own < one : own > one
+    const order = own === one ? 0 : own < one ? -1 : 1
+    return { eq: [0], lt: [-1], gt: [1], lte: [-1, 0], gte: [1, 0] }[operator].includes(order)
   }
   return valuesOf(log, key).some((own) => value.some((one) => holds(own, one)))
 }

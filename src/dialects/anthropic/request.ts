@@ -1,0 +1,236 @@
+import * as z from 'zod/mini'
+import { malformed } from '../failure.ts'
+import type {
+  Chat,
+  Effort,
+  Json,
+  Message,
+  Part,
+  Reasoning,
+  ReasoningFormat,
+  Tool,
+  ToolChoice,
+} from '../hub.ts'
+import type { Notes } from '../notes.ts'
+import { compact } from '../parts.ts'
+
+const cached = { cache_control: z.optional(z.unknown()) }
+const source = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('base64'), media_type: z.string(), data: z.string() }),
+  z.object({ type: z.literal('text'), media_type: z.string(), data: z.string() }),
+  z.object({ type: z.literal('url'), url: z.string() }),
+  z.object({ type: z.literal('file'), file_id: z.string() }),
+])
+const seen = [
+  z.object({ type: z.literal('text'), text: z.string(), ...cached }),
+  z.object({ type: z.literal('image'), source, ...cached }),
+  z.object({
+    type: z.literal('document'),
+    source,
+    title: z.nullish(z.string()),
+    citations: z.optional(z.unknown()),
+    ...cached,
+  }),
+] as const
+const blocks = z.union([z.string(), z.array(z.discriminatedUnion('type', [...seen]))])
+const block = z.discriminatedUnion('type', [
+  ...seen,
+  z.object({ type: z.literal('tool_use'), id: z.string(), name: z.string(), input: z.unknown() }),
+  z.object({
+    type: z.literal('tool_result'),
+    tool_use_id: z.string(),
+    content: z.optional(blocks),
+    is_error: z.optional(z.boolean()),
+    ...cached,
+  }),
+  z.object({ type: z.literal('thinking'), thinking: z.string(), signature: z.string() }),
+  z.object({ type: z.literal('redacted_thinking'), data: z.string() }),
+])
+type Block = z.infer<typeof block>
+type Seen = Extract<Block, { type: 'text' | 'image' | 'document' }>
+
+const effort = z.enum(['low', 'medium', 'high', 'xhigh', 'max'])
+const number = z.nullish(z.number())
+const request = z.looseObject({
+  model: z.string(),
+  max_tokens: z.int(),
+  messages: z.array(
+    z.object({
+      role: z.enum(['user', 'assistant', 'system']),
+      content: z.union([z.string(), z.array(block)]),
+    }),
+  ),
+  system: z.nullish(blocks),
+  stop_sequences: z.nullish(z.array(z.string())),
+  stream: z.nullish(z.boolean()),
+  temperature: number,
+  top_p: number,
+  top_k: number,
+  tools: z.nullish(
+    z.array(
+      z.looseObject({
+        type: z.nullish(z.string()),
+        name: z.string(),
+        description: z.optional(z.string()),
+        input_schema: z.optional(z.record(z.string(), z.unknown())),
+        strict: z.optional(z.boolean()),
+        ...cached,
+      }),
+    ),
+  ),
+  tool_choice: z.nullish(
+    z.object({
+      type: z.enum(['auto', 'any', 'tool', 'none']),
+      name: z.optional(z.string()),
+      disable_parallel_tool_use: z.optional(z.boolean()),
+    }),
+  ),
+  thinking: z.nullish(
+    z.object({ type: z.enum(['enabled', 'adaptive', 'disabled']), budget_tokens: z.optional(z.int()) }),
+  ),
+  output_config: z.nullish(
+    z.object({
+      effort: z.nullish(effort),
+      format: z.nullish(
+        z.object({ type: z.literal('json_schema'), schema: z.record(z.string(), z.unknown()) }),
+      ),
+    }),
+  ),
+  metadata: z.nullish(z.object({ user_id: z.nullish(z.string()) })),
+})
+type Request = z.infer<typeof request>
+
+/** What Anthropic's Messages say, in the hub's words. @throws Failure */
+export function readMessages(body: Json, notes: Notes): Chat {
+  const parsed = request.safeParse(body)
+  if (!parsed.success) {
+    const { path, message } = parsed.error.issues[0]!
+    throw malformed(path.join('.'), message)
+  }
+  const { system, messages, tools, tool_choice, thinking, output_config, stop_sequences, ...more } =
+    parsed.data
+  const { metadata, model, max_tokens, stream, temperature, top_p, top_k, ...rest } = more
+  notes.rest(rest)
+  const named = (tools ?? []).flatMap((tool, index) => toTool(tool, index, notes))
+  const format = output_config?.format
+  const first: Message[] = system ? [{ role: 'system', content: toContent(system) }] : []
+  return {
+    ...compact({
+      stop: stop_sequences,
+      temperature,
+      top_p,
+      top_k,
+      user: metadata?.user_id,
+      stream,
+      stream_options: stream ? { include_usage: true } : undefined,
+      tools: named.length ? named : undefined,
+      tool_choice: toChoice(tool_choice),
+      parallel_tool_calls: tool_choice?.disable_parallel_tool_use ? false : undefined,
+      web_search_options: tools?.some(isSearch) ? {} : undefined,
+      ...toThought(thinking, output_config?.effort),
+      response_format: format && {
+        type: 'json_schema' as const,
+        json_schema: { name: 'answer', schema: format.schema, strict: true },
+      },
+    }),
+    model,
+    max_tokens,
+    messages: [...first, ...messages.flatMap(toMessages)],
+  }
+}
+
+const isSearch = ({ type }: { type?: string | null | undefined }): boolean => /^web_search/.test(type ?? '')
+
+function toTool(tool: NonNullable<Request['tools']>[number], index: number, notes: Notes): Tool[] {
+  const { type, name, description, input_schema, strict, cache_control } = tool
+  if (isSearch(tool)) return []
+  if (type && type !== 'custom') {
+    notes.refuse(`tools.${index}.type`)
+    return []
+  }
+  const own = compact({ name, description, parameters: input_schema, strict })
+  return [{ type: 'function', function: { ...own, name }, ...(cache_control ? { cache_control } : {}) }]
+}
+
+function toChoice(choice: Request['tool_choice']): ToolChoice | undefined {
+  if (choice?.type === 'tool') return { type: 'function', function: { name: choice.name ?? '' } }
+  if (choice?.type === 'any') return 'required'
+  return choice?.type
+}
+
+function toThought(thinking: Request['thinking'], effort: Effort | null | undefined): Partial<Chat> {
+  if (thinking?.type === 'enabled') return { reasoning_budget: thinking.budget_tokens }
+  if (thinking?.type === 'adaptive') return { reasoning_effort: effort ?? 'high' }
+  return effort ? { reasoning_effort: effort } : {}
+}
+
+/** A turn of a user may hold results of tools, which are messages of their own. */
+function toMessages({ role, content }: Request['messages'][number]): Message[] {
+  if (typeof content === 'string') return [{ role, content }]
+  const results = content.filter((part) => part.type === 'tool_result')
+  const parts = content.filter(isSeen).map(toPart)
+  const tools = results.map(({ tool_use_id, content: result = '', is_error }): Message => {
+    const message = { role: 'tool', tool_call_id: tool_use_id, content: toContent(result) } as const
+    return is_error ? { ...message, is_error } : message
+  })
+  if (role === 'assistant') return [...tools, toAnswer(content, parts)]
+  return parts.length > 0 ? [...tools, { role, content: parts }] : tools
+}
+
+function toAnswer(content: readonly Block[], parts: readonly Part[]): Message {
+  const calls = content.filter((part) => part.type === 'tool_use')
+  const thought = content.flatMap(toReasoning)
+  const text = thought.map((block) => block.text ?? '').join('')
+  return {
+    role: 'assistant',
+    content: parts,
+    ...(text && { reasoning_content: text }),
+    ...(thought.length > 0 && { reasoning_details: thought }),
+    ...(calls.length > 0 && {
+      tool_calls: calls.map(({ id, name, input }) => ({
+        id,
+        type: 'function',
+        function: { name, arguments: JSON.stringify(input ?? {}) },
+      })),
+    }),
+  }
+}
+
+/** Other vendors' signatures have their names before them; see `answerMessages`. */
+function toReasoning(part: Block): Reasoning[] {
+  if (part.type === 'redacted_thinking') return [{ type: 'reasoning.encrypted', data: part.data }]
+  if (part.type !== 'thinking') return []
+  const [, vendor, own] = /^([a-z]+-[a-z]+-v1)#(.*)$/s.exec(part.signature) ?? []
+  const format = (vendor ?? 'anthropic-claude-v1') as ReasoningFormat // ours, or a word that nobody knows
+  return [{ type: 'reasoning.text', text: part.thinking, signature: own ?? part.signature, format }]
+}
+
+const isSeen = (part: Block): part is Seen => /^(text|image|document)$/.test(part.type)
+
+const toContent = (content: string | readonly Seen[]): Message['content'] =>
+  typeof content === 'string' ? content : content.map(toPart)
+
+function toPart(part: Seen): Part {
+  const cache = part.cache_control ? { cache_control: part.cache_control } : {}
+  if (part.type === 'text') return { type: 'text', text: part.text, ...cache }
+  const url = toUrl(part.source)
+  if (part.type === 'image') return { type: 'image_url', image_url: { url }, ...cache }
+  const { title, citations } = part
+  const at = part.source.type === 'file' ? { file_id: part.source.file_id } : { file_data: url }
+  return {
+    type: 'file',
+    file: { ...at, ...(title && { filename: title }) },
+    ...(citations ? { citations } : {}),
+    ...cache,
+  }
+}
+
+function toUrl(source: (Seen & { type: 'image' })['source']): string {
+  if (source.type === 'url') return source.url
+  if (source.type === 'file') return source.file_id
+  const data = source.type === 'base64' ? source.data : toBase64(source.data)
+  return `data:${source.media_type};base64,${data}`
+}
+
+const toBase64 = (text: string): string =>
+  btoa(Array.from(new TextEncoder().encode(text), (byte) => String.fromCharCode(byte)).join(''))

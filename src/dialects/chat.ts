@@ -1,0 +1,124 @@
+import * as z from 'zod/mini'
+import { toCompletion } from './chunks.ts'
+import type { Api } from './dialect.ts'
+import { malformed } from './failure.ts'
+import type { Chat } from './hub.ts'
+
+const cached = { cache_control: z.optional(z.unknown()) }
+const part = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('text'), text: z.string(), ...cached }),
+  z.object({ type: z.literal('refusal'), refusal: z.string(), ...cached }),
+  z.object({ type: z.literal('image_url'), image_url: z.object({ url: z.string() }), ...cached }),
+  z.object({
+    type: z.literal('input_audio'),
+    input_audio: z.object({ data: z.string(), format: z.string() }),
+    ...cached,
+  }),
+  z.object({
+    type: z.literal('file'),
+    file: z.object({
+      file_data: z.optional(z.string()),
+      filename: z.optional(z.string()),
+      file_id: z.optional(z.string()),
+    }),
+    citations: z.optional(z.unknown()),
+    ...cached,
+  }),
+])
+const text = z.nullish(z.string())
+const reasoning = z.object({
+  type: z.enum(['reasoning.text', 'reasoning.encrypted', 'reasoning.summary']),
+  text,
+  summary: text,
+  signature: text,
+  data: text,
+  id: text,
+  format: z.catch(
+    z.nullish(z.enum(['anthropic-claude-v1', 'google-gemini-v1', 'openai-responses-v1'])),
+    null,
+  ),
+})
+const call = z.object({
+  id: z.string(),
+  type: z.literal('function'),
+  function: z.object({ name: z.string(), arguments: z.string() }),
+  extra_content: z.optional(
+    z.object({ google: z.optional(z.object({ thought_signature: z.optional(z.string()) })) }),
+  ),
+})
+const message = z.object({
+  role: z.enum(['system', 'developer', 'user', 'assistant', 'tool']),
+  content: z.nullish(z.union([z.string(), z.array(part)], 'a text, or a list of parts')),
+  refusal: text,
+  tool_calls: z.nullish(z.array(call)),
+  tool_call_id: z.optional(z.string()),
+  reasoning_content: text,
+  reasoning_details: z.nullish(z.array(reasoning)),
+})
+const schema = z.record(z.string(), z.unknown())
+const tool = z.object({
+  type: z.literal('function'),
+  function: z.object({
+    name: z.string(),
+    description: text,
+    parameters: z.nullish(schema),
+    strict: z.nullish(z.boolean()),
+  }),
+  ...cached,
+})
+const named = z.object({ type: z.literal('function'), function: z.object({ name: z.string() }) })
+const count = z.nullish(z.int())
+const number = z.nullish(z.number())
+const flag = z.nullish(z.boolean())
+
+/** What dialects read of a request; what else there is goes to them as it is. */
+const request = z.looseObject({
+  model: z.string(),
+  messages: z.array(message),
+  tools: z.nullish(z.array(tool)),
+  tool_choice: z.nullish(z.union([z.enum(['none', 'auto', 'required']), named])),
+  parallel_tool_calls: flag,
+  response_format: z.nullish(
+    z.discriminatedUnion('type', [
+      z.object({ type: z.enum(['text', 'json_object']) }),
+      z.object({
+        type: z.literal('json_schema'),
+        json_schema: z.object({ name: z.string(), schema: z.optional(schema), strict: flag }),
+      }),
+    ]),
+  ),
+  reasoning_effort: z.nullish(z.enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'])),
+  reasoning_budget: count,
+  max_tokens: count,
+  max_completion_tokens: count,
+  stop: z.nullish(z.union([z.string(), z.array(z.string())])),
+  temperature: number,
+  top_p: number,
+  top_k: count,
+  seed: count,
+  n: count,
+  frequency_penalty: number,
+  presence_penalty: number,
+  logprobs: flag,
+  top_logprobs: count,
+  user: text,
+  stream: flag,
+  stream_options: z.nullish(z.looseObject({ include_usage: z.optional(z.boolean()) })),
+})
+
+/** OpenAI's chat completions, as a client sends them. */
+export const chat: Api = {
+  name: 'chat',
+  done: true,
+  request(body): Chat {
+    const parsed = request.safeParse(body)
+    if (parsed.success) return parsed.data
+    const { path, message } = parsed.error.issues[0]!
+    throw malformed(path.join('.'), message)
+  },
+  response: (chunks, _chat, base) => toCompletion(chunks, base),
+  events: ({ stream_options }) => ({
+    push: (chunk) => (chunk.choices.length === 0 && !stream_options?.include_usage ? [] : [{ data: chunk }]),
+    end: () => [],
+  }),
+}

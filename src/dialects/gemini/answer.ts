@@ -1,0 +1,159 @@
+import { limits } from '../../limits.ts'
+import { Chunks, toUsage } from '../chunks.ts'
+import type { Base, StreamEvent, Translator } from '../dialect.ts'
+import { brokenOff, Failure, readFailure } from '../failure.ts'
+import type { Annotation, Chunk, FinishReason } from '../hub.ts'
+
+/** A GenerateContentResponse; every member may be missing. */
+interface Answer {
+  readonly candidates?: readonly Candidate[]
+  readonly promptFeedback?: { readonly blockReason?: string; readonly blockReasonMessage?: string }
+  readonly usageMetadata?: Usage
+  readonly modelVersion?: string
+  readonly responseId?: string
+  readonly error?: unknown
+}
+interface Usage {
+  readonly promptTokenCount?: number
+  readonly toolUsePromptTokenCount?: number
+  readonly candidatesTokenCount?: number
+  readonly thoughtsTokenCount?: number
+  readonly cachedContentTokenCount?: number
+}
+interface Candidate {
+  readonly index?: number
+  readonly content?: { readonly parts?: readonly Part[] }
+  readonly finishReason?: string
+  readonly finishMessage?: string
+  readonly groundingMetadata?: Grounding
+  readonly logprobsResult?: Logprobs
+}
+interface Part {
+  readonly text?: string
+  readonly thought?: boolean
+  readonly thoughtSignature?: string
+  readonly functionCall?: { readonly id?: string; readonly name?: string; readonly args?: object }
+  readonly inlineData?: { readonly mimeType?: string; readonly data?: string }
+}
+interface Grounding {
+  readonly groundingChunks?: readonly { readonly web?: { readonly uri?: string; readonly title?: string } }[]
+  readonly groundingSupports?: readonly {
+    readonly segment?: { readonly startIndex?: number; readonly endIndex?: number }
+    readonly groundingChunkIndices?: readonly number[]
+  }[]
+}
+interface Token {
+  readonly token?: string
+  readonly logProbability?: number
+}
+interface Logprobs {
+  readonly chosenCandidates?: readonly Token[]
+  readonly topCandidates?: readonly { readonly candidates?: readonly Token[] }[]
+}
+
+const format = 'google-gemini-v1'
+const reasons: Readonly<Record<string, FinishReason>> = { STOP: 'stop', MAX_TOKENS: 'length', OTHER: 'stop' }
+/** The model's own failures, after which there is no answer. */
+const isFault = /^(MALFORMED_.*|UNEXPECTED_TOOL_CALL|TOO_MANY_TOOL_CALLS)$/
+
+/** The events of one answer; its stream has no end but the reason to finish. */
+export const events = (base: Base): Translator<StreamEvent, Chunk> => new Events(base)
+
+class Events implements Translator<StreamEvent, Chunk> {
+  readonly #out: Chunks
+  readonly #id: string
+  #calls = 0
+  #usage: Usage | undefined
+  #isOver = false
+  /** Sources are told by their place in the text, in bytes. */
+  #text = ''
+
+  constructor(base: Base) {
+    this.#out = new Chunks(base)
+    this.#id = base.id
+  }
+
+  push({ data }: StreamEvent): Chunk[] {
+    const answer = data as Answer // lenient: every member may be missing
+    if (answer.error) throw readFailure(answer)
+    this.#out.name({ id: answer.responseId, model: answer.modelVersion })
+    this.#usage = answer.usageMetadata ?? this.#usage
+    const { blockReason, blockReasonMessage = blockReason } = answer.promptFeedback ?? {}
+    if (blockReason) {
+      this.#isOver = true
+      return [this.#out.delta({ refusal: blockReasonMessage ?? '' }), this.#out.finish('content_filter')]
+    }
+    return (answer.candidates ?? []).flatMap((candidate) => this.#add(candidate))
+  }
+
+  end(): Chunk[] {
+    if (!this.#isOver) throw brokenOff()
+    const { promptTokenCount = 0, toolUsePromptTokenCount = 0, ...more } = this.#usage ?? {}
+    const { candidatesTokenCount = 0, thoughtsTokenCount: reasoning, cachedContentTokenCount: cached } = more
+    const input = promptTokenCount + toolUsePromptTokenCount
+    return [this.#out.usage(toUsage(input, candidatesTokenCount + (reasoning ?? 0), { cached, reasoning }))]
+  }
+
+  #add({ index = 0, content, finishReason, finishMessage, ...more }: Candidate): Chunk[] {
+    const { groundingMetadata, logprobsResult } = more
+    const chunks = (content?.parts ?? []).flatMap((part) => this.#part(part, index))
+    if (logprobsResult) chunks.push(this.#out.delta({}, index, null, toLogprobs(logprobsResult)))
+    const annotations = toAnnotations(groundingMetadata ?? {}, this.#text)
+    if (annotations.length) chunks.push(this.#out.delta({ annotations }, index))
+    if (!finishReason) return chunks
+    if (isFault.test(finishReason)) throw new Failure(502, finishMessage ?? finishReason, finishReason)
+    this.#isOver = true
+    return [...chunks, this.#out.finish(reasons[finishReason] ?? 'content_filter', index)]
+  }
+
+  #part({ text, thought, thoughtSignature, functionCall, inlineData }: Part, index: number): Chunk[] {
+    const out = this.#out
+    if (functionCall) {
+      const { id = `call_${this.#id}_${this.#calls}`, name = '', args = {} } = functionCall
+      this.#calls += 1
+      const extra =
+        thoughtSignature === undefined ? undefined : { google: { thought_signature: thoughtSignature } }
+      return [out.call(id, name, JSON.stringify(args), extra)[0]]
+    }
+    const chunks: Chunk[] = []
+    if (inlineData) {
+      const url = `data:${inlineData.mimeType};base64,${inlineData.data}`
+      chunks.push(out.delta({ images: [{ type: 'image_url', image_url: { url } }] }, index))
+    }
+    if (text && thought) chunks.push(out.delta({ reasoning_content: text }, index))
+    else if (text) {
+      if (this.#text.length < limits.eventBytes) this.#text += text
+      chunks.push(out.delta({ content: text }, index))
+    }
+    const kept = { type: 'reasoning.encrypted', data: thoughtSignature ?? '', format } as const
+    if (thoughtSignature) chunks.push(out.delta({ reasoning_details: [kept] }, index))
+    return chunks
+  }
+}
+
+function toAnnotations(
+  { groundingChunks = [], groundingSupports = [] }: Grounding,
+  text: string,
+): Annotation[] {
+  if (groundingSupports.length === 0) return []
+  const bytes = new TextEncoder().encode(text)
+  const at = (index: number): number => new TextDecoder().decode(bytes.subarray(0, index)).length
+  return groundingSupports.flatMap(
+    ({ segment: { startIndex = 0, endIndex = 0 } = {}, groundingChunkIndices }) =>
+      (groundingChunkIndices ?? []).map((index): Annotation => {
+        const { uri: url = '', title = '' } = groundingChunks[index]?.web ?? {}
+        const place = { start_index: at(startIndex), end_index: at(endIndex) }
+        return { type: 'url_citation', url_citation: { url, title, ...place } }
+      }),
+  )
+}
+
+/** As OpenAI has them. */
+function toLogprobs({ chosenCandidates = [], topCandidates = [] }: Logprobs): unknown {
+  const toToken = ({ token = '', logProbability: logprob = 0 }: Token) => ({ token, logprob, bytes: null })
+  const content = chosenCandidates.map((chosen, index) => ({
+    ...toToken(chosen),
+    top_logprobs: (topCandidates[index]?.candidates ?? []).map(toToken),
+  }))
+  return { content, refusal: null }
+}

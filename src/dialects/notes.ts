@@ -1,0 +1,63 @@
+import { Failure } from './failure.ts'
+import type { Json } from './hub.ts'
+
+/** Values that ask for nothing but what happens anyway. */
+const neutral: Json = {
+  n: 1,
+  frequency_penalty: 0,
+  presence_penalty: 0,
+  logprobs: false,
+  top_logprobs: 0,
+  parallel_tool_calls: true,
+  service_tier: 'auto',
+  tool_choice: 'auto',
+  truncation: 'disabled',
+}
+/** Fields that ask nothing of the answer: who asks, and how to keep or cache it. */
+const hints =
+  /^(user|safety_identifier|metadata|store|prompt_cache_(key|retention|options)|service_tier|cache_control|stream_options|include)$/
+
+/** What of a request a provider cannot do: refused, or in lenient mode left out and told. */
+export class Notes {
+  readonly #provider: string
+  readonly #isLenient: boolean
+  readonly #dropped = new Set<string>()
+
+  constructor(provider: string, isLenient: boolean) {
+    this.#provider = provider
+    this.#isLenient = isLenient
+  }
+
+  /** Fields that were left out. */
+  get dropped(): readonly string[] {
+    return [...this.#dropped]
+  }
+
+  /** The provider has no way to do it. @throws Failure in strict mode */
+  refuse(field: string, reason: string = `not supported by ${this.#provider}`): void {
+    if (!this.#isLenient) throw new Failure(400, `${field}: ${reason}`, 'unsupported_parameter', field)
+    this.leave(field)
+  }
+
+  /** Left out in either mode, as it changes nothing of what was asked for. */
+  leave(field: string): void {
+    this.#dropped.add(field)
+  }
+
+  /** The fields that a dialect has not used. @throws Failure in strict mode */
+  rest(fields: Json, prefix = ''): void {
+    for (const [field, value] of Object.entries(fields)) {
+      if (isNothing(field, value) || value === neutral[field]) continue
+      if (hints.test(field)) this.leave(prefix + field)
+      else this.refuse(prefix + field)
+    }
+  }
+}
+
+function isNothing(field: string, value: unknown): boolean {
+  if (value === undefined || value === null) return true
+  if (field === 'web_search_options' || field === 'parallel_tool_calls') return value === true
+  if (value === false) return true
+  const text = typeof value === 'object' ? JSON.stringify(value) : ''
+  return text === '{}' || text === '[]' || text === '["text"]' || text === '{"type":"text"}'
+}

@@ -1,0 +1,107 @@
+import { malformed } from './failure.ts'
+import type { Chat, Effort, Json, Message, Part } from './hub.ts'
+import type { Notes } from './notes.ts'
+
+/** Where a part's bytes are: here in base64, or at an address. */
+export type Source =
+  | { readonly data: string; readonly mediaType: string; readonly url?: undefined }
+  | { readonly url: string; readonly data?: undefined; readonly mediaType?: undefined }
+
+/** Read a `data:` URL in base64, or any other URL as it is. */
+export function readUrl(url: string): Source {
+  if (!url.startsWith('data:')) return { url }
+  const comma = url.indexOf(',')
+  const [mediaType = '', ...attributes] = url.slice(5, comma).split(';')
+  if (comma < 0 || !attributes.includes('base64')) throw malformed('messages', 'a data: URL must hold base64')
+  return { data: url.slice(comma + 1), mediaType: mediaType || 'application/octet-stream' }
+}
+
+/** Content as parts; a text is one. */
+export function partsOf(content: Message['content']): readonly Part[] {
+  if (typeof content === 'string') return content === '' ? [] : [{ type: 'text', text: content }]
+  return content ?? []
+}
+
+/** The texts of a content, one a line. */
+export function textOf(content: Message['content']): string {
+  const texts = partsOf(content).flatMap((part) => {
+    if (part.type === 'refusal') return [part.refusal]
+    return part.type === 'text' ? [part.text] : []
+  })
+  return texts.join('\n')
+}
+
+/** The arguments of a call, which models write as JSON. @throws Failure */
+export function readArguments(text: string): Json {
+  const value = parseJson(text === '' ? '{}' : text)
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw malformed('messages', `the arguments of a tool call are no JSON object: ${text.slice(0, 80)}`)
+  return value as Json // just made sure
+}
+
+/** A JSON text's value; undefined if it is none. */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+/** Marks of what to cache, where the provider has none: it decides for itself. */
+export function leaveCaching({ messages, tools }: Chat, notes: Notes): void {
+  const marked = [...messages.flatMap(({ content }) => partsOf(content)), ...(tools ?? [])]
+  if (marked.some(({ cache_control }) => cache_control)) notes.leave('cache_control')
+}
+
+/** Split leading system and developer messages from the conversation. */
+export function splitSystem(
+  messages: readonly Message[],
+): [system: readonly Message[], rest: readonly Message[]] {
+  const start = messages.findIndex(({ role }) => role !== 'system' && role !== 'developer')
+  return start < 0 ? [messages, []] : [messages.slice(0, start), messages.slice(start)]
+}
+
+/** Join neighbours that belong to the same side into one turn. */
+export function mergeTurns<T extends { readonly role: string; readonly [name: string]: unknown }>(
+  turns: readonly T[],
+  list: keyof T & string,
+): T[] {
+  const merged: T[] = []
+  for (const turn of turns) {
+    const last = merged.at(-1)
+    if (last?.role === turn.role) {
+      const parts = [...(last[list] as unknown[]), ...(turn[list] as unknown[])] // both are lists of parts
+      merged[merged.length - 1] = { ...last, [list]: parts }
+    } else merged.push(turn)
+  }
+  return merged
+}
+
+/** Efforts as tokens of thought, for models that count them (Google's own table for its OpenAI wire). */
+export const budgets: Readonly<Record<Effort, number>> = {
+  none: 0,
+  minimal: 1_024,
+  low: 1_024,
+  medium: 8_192,
+  high: 24_576,
+  xhigh: 24_576,
+  max: 24_576,
+}
+
+/** The effort that comes closest to a number of tokens, for models that are told in words. */
+export function toEffort(budget: number): Effort {
+  if (budget <= 0) return 'none'
+  return budget < 4_096 ? 'low' : budget < 16_384 ? 'medium' : 'high'
+}
+
+/** `stop` as a list. */
+export const stopsOf = (
+  stop: string | readonly string[] | null | undefined,
+): readonly string[] | undefined => (typeof stop === 'string' ? [stop] : (stop ?? undefined))
+
+/** Members that have a value. */
+export function compact<T extends object>(value: T): { [K in keyof T]?: Exclude<T[K], null | undefined> } {
+  const kept = Object.entries(value).filter(([, member]) => member !== undefined && member !== null)
+  return Object.fromEntries(kept) as { [K in keyof T]?: Exclude<T[K], null | undefined> } // the same members
+}

@@ -1,0 +1,128 @@
+import type { Dialect } from '../dialect.ts'
+import type { Chat, Json, Message, Part, Tool } from '../hub.ts'
+import type { Notes } from '../notes.ts'
+import { compact, leaveCaching, partsOf, toEffort } from '../parts.ts'
+import { events, replay } from './answer.ts'
+
+/** OpenAI's Responses, for models that serve nothing else (API reference, "Responses"; openai-node). */
+export const responses: Dialect = {
+  name: 'openai-responses',
+  speaks: { responses: 'responses', embeddings: 'embeddings' },
+  request: (chat, notes) => ({
+    path: 'responses',
+    body: compact({ ...toRequest(chat, notes), stream: chat.stream || undefined }),
+  }),
+  replay,
+  events,
+}
+
+/** OpenAI's own fields, which both of its APIs have. */
+const shared = /^(metadata|prompt_cache_.*|safety_identifier|service_tier|user)$/
+
+function toRequest(chat: Chat, notes: Notes): Json {
+  const { model, messages, tools, tool_choice, parallel_tool_calls, response_format, verbosity, ...more } =
+    chat
+  const { reasoning_effort, reasoning_budget, max_tokens, max_completion_tokens, logprobs, ...others } = more
+  const { temperature, top_p, top_logprobs, web_search_options, stream, stream_options, store, ...rest } =
+    others
+  const own = Object.entries(rest).filter(([field]) => shared.test(field))
+  notes.rest(Object.fromEntries(Object.entries(rest).filter(([field]) => !shared.test(field))))
+  leaveCaching(chat, notes)
+  const effort = reasoning_effort ?? (reasoning_budget == null ? undefined : toEffort(reasoning_budget))
+  const named = [...(tools ?? []).map(toTool), ...(web_search_options ? [{ type: 'web_search' }] : [])]
+  const text = compact({ format: toFormat(response_format), verbosity })
+  const include = [
+    ...(effort ? ['reasoning.encrypted_content'] : []),
+    ...(logprobs ? ['message.output_text.logprobs'] : []),
+  ]
+  return {
+    ...Object.fromEntries(own),
+    model,
+    input: messages.flatMap((message) => toItems(message, notes)),
+    store: store ?? false, // nothing refers to what was stored, since a chat is sent whole each time
+    tools: named.length ? named : undefined,
+    tool_choice: typeof tool_choice === 'object' && tool_choice ? toNamed(tool_choice) : tool_choice,
+    parallel_tool_calls,
+    text: Object.keys(text).length ? text : undefined,
+    reasoning: effort && { effort, summary: effort === 'none' ? undefined : 'auto' },
+    include: include.length ? include : undefined,
+    max_output_tokens: max_completion_tokens ?? max_tokens,
+    temperature,
+    top_p,
+    top_logprobs,
+  }
+}
+
+const toNamed = ({ function: { name } }: { function: { name: string } }): Json => ({ type: 'function', name })
+
+function toTool({ function: { name, description, parameters, strict } }: Tool): Json {
+  return compact({
+    type: 'function',
+    name,
+    description,
+    parameters: parameters ?? {},
+    strict: strict ?? false,
+  })
+}
+
+function toFormat(format: Chat['response_format']): Json | undefined {
+  if (format?.type !== 'json_schema') return format ? { type: format.type } : undefined
+  const { name, schema, strict } = format.json_schema
+  return compact({ type: 'json_schema', name, schema: schema ?? {}, strict })
+}
+
+/** A message, the calls in it, and the thought that led to them, are items of their own. */
+function toItems(message: Message, notes: Notes): Json[] {
+  const { role, content, tool_call_id: call_id, tool_calls, reasoning_content, is_error } = message
+  if (is_error) notes.leave('is_error')
+  const parts = partsOf(content).flatMap((part) => toPart(part, role === 'assistant', notes))
+  if (role === 'tool') {
+    const output = typeof content === 'string' ? content : parts
+    return [{ type: 'function_call_output', call_id, output }]
+  }
+  const thought = (message.reasoning_details ?? []).flatMap(({ data, signature, id, format }): Json[] => {
+    const encrypted_content = data ?? signature
+    if (format !== 'openai-responses-v1' || !encrypted_content) return []
+    return [compact({ type: 'reasoning', id, summary: [], encrypted_content })]
+  })
+  if (reasoning_content && thought.length === 0) notes.leave('reasoning_content')
+  const calls = (tool_calls ?? []).map(({ id, function: called }) => ({
+    type: 'function_call',
+    call_id: id,
+    ...called,
+  }))
+  return [...thought, ...(parts.length ? [{ type: 'message', role, content: parts }] : []), ...calls]
+}
+
+function toPart(part: Part, isAnswer: boolean, notes: Notes): Json[] {
+  switch (part.type) {
+    case 'text':
+      return [isAnswer ? { type: 'output_text', text: part.text } : { type: 'input_text', text: part.text }]
+    case 'refusal':
+      return [{ type: 'refusal', refusal: part.refusal }]
+    case 'image_url':
+      return [{ type: 'input_image', image_url: part.image_url.url, detail: 'auto' }]
+    case 'file':
+      return [toFile(part, notes)]
+    case 'input_audio':
+      notes.refuse('input_audio')
+      return []
+    default:
+      return part satisfies never
+  }
+}
+
+function toFile(
+  { file: { file_id, file_data, filename }, citations }: Part & { type: 'file' },
+  notes: Notes,
+): Json {
+  if (citations) notes.refuse('citations')
+  const isHere = file_data?.startsWith('data:')
+  return compact({
+    type: 'input_file',
+    file_id,
+    file_data: isHere ? file_data : undefined,
+    file_url: isHere ? undefined : file_data,
+    filename: isHere ? (filename ?? 'file') : undefined,
+  })
+}

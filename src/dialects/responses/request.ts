@@ -1,0 +1,239 @@
+import * as z from 'zod/mini'
+import { malformed } from '../failure.ts'
+import type { Chat, Json, Message, Part, Reasoning, ReasoningFormat, ToolCall } from '../hub.ts'
+import type { Notes } from '../notes.ts'
+import { compact } from '../parts.ts'
+
+const text = z.nullish(z.string())
+const part = z.discriminatedUnion('type', [
+  z.object({ type: z.enum(['input_text', 'output_text', 'text']), text: z.string() }),
+  z.object({ type: z.literal('refusal'), refusal: z.string() }),
+  z.object({ type: z.literal('input_image'), image_url: text, file_id: text }),
+  z.object({ type: z.literal('input_file'), file_id: text, file_data: text, file_url: text, filename: text }),
+])
+const content = z.union([z.string(), z.array(part)])
+const roles = ['user', 'assistant', 'system', 'developer'] as const
+const item = z.union([
+  z.object({ type: z.optional(z.literal('message')), role: z.enum(roles), content }),
+  z.object({
+    type: z.literal('function_call'),
+    call_id: z.string(),
+    name: z.string(),
+    arguments: z.string(),
+  }),
+  z.object({ type: z.literal('function_call_output'), call_id: z.string(), output: content }),
+  z.object({
+    type: z.literal('reasoning'),
+    id: text,
+    summary: z.nullish(z.array(z.object({ text: z.string() }))),
+    content: z.nullish(z.array(z.object({ text: z.string() }))),
+    encrypted_content: text,
+  }),
+])
+type Item = z.infer<typeof item>
+
+const schema = z.record(z.string(), z.unknown())
+const flag = z.nullish(z.boolean())
+const number = z.nullish(z.number())
+const request = z.looseObject({
+  model: z.string(),
+  input: z.union([z.string(), z.array(z.unknown())]),
+  instructions: text,
+  tools: z.nullish(
+    z.array(
+      z.object({
+        type: z.string(),
+        name: text,
+        description: text,
+        parameters: z.nullish(schema),
+        strict: flag,
+      }),
+    ),
+  ),
+  tool_choice: z.nullish(
+    z.union([
+      z.enum(['none', 'auto', 'required']),
+      z.object({ type: z.literal('function'), name: z.string() }),
+    ]),
+  ),
+  text: z.nullish(
+    z.object({
+      format: z.nullish(
+        z.discriminatedUnion('type', [
+          z.object({ type: z.enum(['text', 'json_object']) }),
+          z.object({
+            type: z.literal('json_schema'),
+            name: z.string(),
+            schema: z.optional(schema),
+            strict: flag,
+          }),
+        ]),
+      ),
+      verbosity: text,
+    }),
+  ),
+  reasoning: z.nullish(
+    z.object({ effort: z.nullish(z.enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'])) }),
+  ),
+  max_output_tokens: z.nullish(z.int()),
+  parallel_tool_calls: flag,
+  temperature: number,
+  top_p: number,
+  top_logprobs: z.nullish(z.int()),
+  user: text,
+  stream: flag,
+})
+type Request = z.infer<typeof request>
+
+/** What OpenAI's Responses say, in the hub's words. @throws Failure */
+export function readResponses(body: Json, notes: Notes): Chat {
+  const parsed = request.safeParse(body)
+  if (!parsed.success) throw toMalformed(parsed.error)
+  const { model, input, instructions, tools, tool_choice, text: wanted, reasoning, ...more } = parsed.data
+  const { max_output_tokens, parallel_tool_calls, temperature, top_p, top_logprobs, user, stream, ...rest } =
+    more
+  notes.rest(rest)
+  const functions = (tools ?? []).flatMap((tool, index) => toTool(tool, index, notes))
+  const format = wanted?.format
+  const first: Message[] = instructions ? [{ role: 'developer', content: instructions }] : []
+  const turns = typeof input === 'string' ? [{ role: 'user', content: input } as const] : toMessages(input)
+  return {
+    ...compact({
+      tools: functions.length ? functions : undefined,
+      tool_choice: typeof tool_choice === 'object' && tool_choice ? toChoice(tool_choice) : tool_choice,
+      parallel_tool_calls,
+      response_format:
+        format?.type === 'json_schema'
+          ? {
+              type: 'json_schema' as const,
+              json_schema: {
+                name: format.name,
+                ...(format.schema && { schema: format.schema }),
+                strict: format.strict,
+              },
+            }
+          : format,
+      verbosity: wanted?.verbosity,
+      reasoning_effort: reasoning?.effort,
+      max_completion_tokens: max_output_tokens,
+      temperature,
+      top_p,
+      logprobs: top_logprobs ? true : undefined,
+      top_logprobs,
+      web_search_options: tools?.some(isSearch) ? {} : undefined,
+      user,
+      stream,
+      stream_options: stream ? { include_usage: true } : undefined,
+    }),
+    model,
+    messages: [...first, ...turns],
+  }
+}
+
+function toMalformed(error: z.core.$ZodError, where: readonly (string | number)[] = []): Error {
+  const { path, message } = error.issues[0]!
+  return malformed([...where, ...path].join('.'), message)
+}
+
+const toChoice = ({ name }: { name: string }) => ({ type: 'function', function: { name } }) as const
+const isSearch = ({ type }: { type: string }): boolean => /^web_search/.test(type)
+
+function toTool(tool: NonNullable<Request['tools']>[number], index: number, notes: Notes) {
+  const { type, name, description, parameters, strict } = tool
+  if (isSearch(tool)) return []
+  if (type !== 'function' || !name) {
+    notes.refuse(`tools.${index}.type`)
+    return []
+  }
+  return [{ type: 'function' as const, function: { ...compact({ description, parameters, strict }), name } }]
+}
+
+/** Thought, text and calls that follow one another are one message of the assistant. */
+function toMessages(input: readonly unknown[]): Message[] {
+  const messages: Message[] = []
+  for (const [index, value] of input.entries()) {
+    const parsed = item.safeParse(value)
+    if (!parsed.success) throw toUnknown(value, index, parsed.error)
+    const message = toMessage(parsed.data)
+    const last = messages.at(-1)
+    if (last?.role !== 'assistant' || message.role !== 'assistant') messages.push(message)
+    else messages[messages.length - 1] = join(last, message)
+  }
+  return messages
+}
+
+function toUnknown(value: unknown, index: number, error: z.core.$ZodError): Error {
+  const { type } = (value ?? {}) as { type?: unknown } // looked into only
+  if (type === 'item_reference')
+    return malformed(`input.${index}`, 'nothing is stored here: send the items themselves (store: false)')
+  if (typeof type === 'string' && !/^(message|function_call|function_call_output|reasoning)$/.test(type))
+    return malformed(`input.${index}.type`, `${type} has no word in chat completions`)
+  return toMalformed(error, ['input', index])
+}
+
+function join(one: Message, other: Message): Message {
+  const parts = [...(one.content ?? []), ...(other.content ?? [])] as Part[] // lists, as `toMessage` makes them
+  const calls = [...(one.tool_calls ?? []), ...(other.tool_calls ?? [])]
+  const thought = [...(one.reasoning_details ?? []), ...(other.reasoning_details ?? [])]
+  const text = (one.reasoning_content ?? '') + (other.reasoning_content ?? '')
+  return {
+    role: 'assistant',
+    content: parts,
+    ...(calls.length && { tool_calls: calls }),
+    ...(thought.length && { reasoning_details: thought }),
+    ...(text && { reasoning_content: text }),
+  }
+}
+
+function toMessage(item: Item): Message {
+  switch (item.type) {
+    case 'function_call': {
+      const { call_id: id, name, arguments: args } = item
+      const call: ToolCall = { id, type: 'function', function: { name, arguments: args } }
+      return { role: 'assistant', content: [], tool_calls: [call] }
+    }
+    case 'function_call_output':
+      return { role: 'tool', tool_call_id: item.call_id, content: toContent(item.output) }
+    case 'reasoning':
+      return { role: 'assistant', content: [], ...toThought(item) }
+    default: {
+      const parts = toContent(item.content)
+      const isText = item.role === 'assistant' && typeof parts === 'string'
+      return { role: item.role, content: isText ? [{ type: 'text', text: parts }] : parts }
+    }
+  }
+}
+
+/** Other vendors' seals have their names before them; see `answerResponses`. */
+function toThought({
+  id,
+  summary,
+  content,
+  encrypted_content,
+}: Item & { type: 'reasoning' }): Partial<Message> {
+  const said = [...(content ?? []), ...(summary ?? [])].map((one) => one.text).join('\n\n')
+  const [, vendor, member, own] =
+    /^([a-z]+-[a-z]+-v1)\/(signature|data)#(.*)$/s.exec(encrypted_content ?? '') ?? []
+  const format = (vendor ?? 'openai-responses-v1') as ReasoningFormat // ours, or a word that nobody knows
+  const sealed: Reasoning =
+    member === 'signature'
+      ? { type: 'reasoning.text', text: said, signature: own ?? '', format }
+      : { type: 'reasoning.encrypted', data: own ?? encrypted_content ?? '', format, ...(id && { id }) }
+  return {
+    ...(said && { reasoning_content: said }),
+    ...(encrypted_content && { reasoning_details: [sealed] }),
+  }
+}
+
+function toContent(given: z.infer<typeof content>): string | Part[] {
+  return typeof given === 'string' ? given : given.map(toPart)
+}
+
+function toPart(part: Exclude<z.infer<typeof content>, string>[number]): Part {
+  if (part.type === 'refusal') return part
+  if (part.type === 'input_image')
+    return { type: 'image_url', image_url: { url: part.image_url ?? part.file_id ?? '' } }
+  if (part.type !== 'input_file') return { type: 'text', text: part.text }
+  const { file_id, file_data, file_url, filename } = part
+  return { type: 'file', file: compact({ file_id, file_data: file_data ?? file_url, filename }) }
+}

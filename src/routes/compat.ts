@@ -1,0 +1,204 @@
+import { readHeaders } from '../controls.ts'
+import { messages } from '../dialects/anthropic/messages.ts'
+import { chat } from '../dialects/chat.ts'
+import type { Api } from '../dialects/dialect.ts'
+import { createEmbedding } from '../dialects/embeddings.ts'
+import { Failure, toFailureBody } from '../dialects/failure.ts'
+import type { Chat, Json } from '../dialects/hub.ts'
+import { Notes } from '../dialects/notes.ts'
+import { parseJson } from '../dialects/parts.ts'
+import { answerResponses } from '../dialects/responses/api.ts'
+import { createIdentity, createTranslation, type Untold } from '../dialects/translation.ts'
+import { GatewayError } from '../errors.ts'
+import { limits } from '../limits.ts'
+import type { Provider } from '../providers/providers.ts'
+import { readBytes } from '../streams.ts'
+import type { Call, Options, Step } from '../types.ts'
+import { takeToken, toPrincipal } from './authenticate.ts'
+import type { Room } from './context.ts'
+import { forwardable } from './headers.ts'
+import type { Target } from './native.ts'
+
+/** The pseudo provider whose model names a provider. */
+export const compatSlug = 'compat'
+
+const apis: Readonly<Record<string, Api | 'embeddings'>> = {
+  'chat/completions': chat,
+  messages,
+  responses: answerResponses,
+  embeddings: 'embeddings',
+}
+
+const prefixes = { chat: 'chatcmpl-', messages: 'msg_', responses: 'resp_', embeddings: '' } as const
+
+/** A request in one of the APIs of `compat`. */
+export interface CompatRequest {
+  /** Behind `compat/`; a leading `v1/` is left out, as SDKs differ. */
+  readonly path: string
+  readonly method: string
+  /** Parsed from JSON already. */
+  readonly body: unknown
+  /** Without credentials of the gateway. */
+  readonly headers: Headers
+  readonly options: Options
+  readonly requestId: string
+}
+
+/**
+ * Any request to `/v1/{account}/{gateway}/compat/…`.
+ * @throws GatewayError
+ */
+export async function readCompat(
+  request: Request,
+  target: Target,
+  requestId: string,
+  room: Room,
+): Promise<Call> {
+  const headers = new Headers(request.headers)
+  const principal = toPrincipal(await takeToken(headers, room.gate), room.gate)
+  const options = { ...room.defaults, ...readHeaders(headers) }
+  const { method, signal } = request
+  const text = method === 'POST' ? await readBytes(request.body, limits.bodyBytes, signal) : undefined
+  const body = text && parseJson(new TextDecoder().decode(text))
+  const steps = await toCompatSteps({ path: target.path, method, body, headers, options, requestId }, room)
+  const { eventId = requestId, onDisconnect = 'stop' } = options
+  return { requestId, eventId, gateway: room.settings.id, principal, steps, onDisconnect, signal }
+}
+
+/**
+ * The steps of a request whose model is `{provider}/{model}` or an alias, which may be a list across vendors.
+ * @throws GatewayError not_found, bad_format, invalid_provider, bad_request; in the shape of the API
+ */
+export async function toCompatSteps(asked: CompatRequest, room: Room): Promise<Call['steps']> {
+  const path = asked.path.replace(/^\/?(v1\/)?/, '')
+  if (path === 'models' && asked.method === 'GET') return [toModels(asked, room)]
+  const api = Object.hasOwn(apis, path) ? apis[path] : undefined
+  if (!api) throw new GatewayError('not_found')
+  const name = typeof api === 'string' ? api : api.name
+  try {
+    return await toSteps(asked, api, room)
+  } catch (error) {
+    if (error instanceof Failure)
+      throw new GatewayError('bad_request', error.message, { body: toFailureBody(name, error) })
+    if (!(error instanceof GatewayError)) throw error
+    const { code, message, status } = error
+    const body = toFailureBody(name, new Failure(status, message, code))
+    throw new GatewayError(code, message, { ...error.detail, body })
+  }
+}
+
+async function toSteps(asked: CompatRequest, api: Api | 'embeddings', room: Room): Promise<Call['steps']> {
+  const body = asked.body as Json | null // looked into only where it is an object
+  const named = typeof body === 'object' ? body?.model : undefined
+  if (!body || typeof named !== 'string') throw new GatewayError('bad_format')
+  const alias = room.aliases.get(named)
+  const targets = alias ?? [named]
+  // A client's key is for one vendor, and an alias hides which.
+  const isShared = new Set(targets.map((target) => target.split('/')[0])).size > 1
+  const making = { asked, api, body, room, isShared, isAlias: alias !== undefined }
+  const [first, ...rest] = await Promise.all(targets.map((target) => toStep(target, making)))
+  if (!first) throw new GatewayError('bad_format')
+  return [first, ...rest]
+}
+
+interface Making {
+  readonly asked: CompatRequest
+  readonly api: Api | 'embeddings'
+  readonly body: Json
+  readonly room: Room
+  readonly isShared: boolean
+  readonly isAlias: boolean
+}
+
+async function toStep(target: string, making: Making): Promise<Step> {
+  const { asked, room, isShared } = making
+  const { slug, model: full } = readTarget(target)
+  const provider = room.providers.get(slug)
+  if (!provider) throw new GatewayError('invalid_provider', `Invalid provider: ${slug.slice(0, 80)}`)
+  const headers = takeKey(asked.headers, room, isShared ? undefined : provider)
+  const { byokAlias: alias } = asked.options
+  const { prefix, model } = await provider.place(full, { headers, alias })
+  const notes = new Notes(slug, asked.options.compatLenient ?? false)
+  const { path, body, translation, own = {} } = translate(provider, { ...making, model, notes })
+  for (const [name, value] of Object.entries(own)) if (!headers.has(name)) headers.set(name, value)
+  headers.set('content-type', 'application/json')
+  const [bare = '', search] = path.split('?')
+  const url = provider.resolve(prefix + bare, search === undefined ? '' : `?${search}`, new Headers())
+  const text = JSON.stringify(body)
+  const dropped = notes.dropped.length && { 'cf-aig-dropped-fields': notes.dropped.join(', ') }
+  const served = making.isAlias && { 'cf-aig-provider': slug, 'cf-aig-model': full }
+  return {
+    provider: slug,
+    method: 'POST',
+    url,
+    headers,
+    body: text,
+    options: asked.options,
+    translation: { ...translation, headers: { ...dropped, ...served } },
+  }
+}
+
+/** `{provider}/{model}`; Workers AI's own models are known by their name. @throws GatewayError bad_format */
+function readTarget(target: string): { slug: string; model: string } {
+  if (target.startsWith('@')) return { slug: 'workers-ai', model: target }
+  const slash = target.indexOf('/')
+  if (slash < 1 || slash === target.length - 1) throw new GatewayError('bad_format')
+  return { slug: target.slice(0, slash), model: target.slice(slash + 1) }
+}
+
+/** The headers that go on, with the client's key, from wherever it came, where the provider looks for it. */
+function takeKey(given: Headers, room: Room, provider: Provider | undefined): Headers {
+  const headers = forwardable(given)
+  let key: string | undefined
+  for (const slot of room.providers.credentialHeaders) {
+    key ??= headers.get(slot)?.replace(/^(Bearer|Token|Key)\s+/i, '')
+    headers.delete(slot)
+  }
+  if (key) provider?.present(headers, key)
+  return headers
+}
+
+interface Translated {
+  readonly path: string
+  readonly body: Json
+  readonly translation: Untold
+  readonly own?: Readonly<Record<string, string>> | undefined
+}
+
+function translate(provider: Provider, making: Making & { model: string; notes: Notes }): Translated {
+  const { api, body, model, notes, asked } = making
+  const { slug } = provider
+  const dialect = provider.dialectOf(model)
+  const name = typeof api === 'string' ? api : api.name
+  const own = dialect?.speaks?.[name]
+  const stream = body.stream === true
+  if (own !== undefined)
+    return { path: own, body: { ...body, model }, translation: createIdentity({ api: name, stream }) }
+  if (!dialect) throw new Failure(400, `${slug} has no chat API`, 'unsupported_provider', 'model')
+  const base = { id: prefixes[name] + asked.requestId, created: Math.floor(Date.now() / 1_000), model }
+  if (typeof api === 'string') {
+    if (!dialect.embeddings) throw new Failure(400, `${slug} embeds nothing`, 'unsupported_provider', 'model')
+    return createEmbedding(dialect.embeddings, { ...body, model }, notes)
+  }
+  const wanted: Chat = { ...api.request({ ...body, model }, notes), stream }
+  const { path, body: native, headers } = dialect.request(wanted, notes)
+  return {
+    path,
+    body: native,
+    own: headers,
+    translation: createTranslation({ api, dialect, chat: wanted, base }),
+  }
+}
+
+/** The list of models is the gateway's own. */
+function toModels({ options, requestId }: CompatRequest, room: Room): Step {
+  return {
+    provider: compatSlug,
+    method: 'GET',
+    url: new URL('https://compat/models'),
+    headers: new Headers(),
+    body: null,
+    options: { ...options, eventId: options.eventId ?? requestId, collectLog: false },
+    answer: () => Response.json({ object: 'list', data: room.models() }),
+  }
+}

@@ -1,0 +1,74 @@
+import { GatewayError } from '../errors.ts'
+import type { StoredKey } from './config.ts'
+import type { Vault } from './vault.ts'
+
+/** The alias of a key that is taken where none is named. */
+export const defaultAlias = 'default'
+
+/** The provider keys stored for one gateway. */
+export interface Keyring {
+  /**
+   * The key of a provider; undefined where none is named and none is stored for that.
+   * @throws GatewayError unknown_alias; internal for one that cannot be read
+   */
+  find(provider: string, alias: string | undefined): Promise<string | undefined>
+  /** Those of a provider that have been found so far. */
+  found(provider: string): readonly string[]
+}
+
+/** Where a key's secret is sealed to. */
+export const placeOf = ({
+  id,
+  gateway_id,
+  provider_slug,
+}: Pick<StoredKey, 'id' | 'gateway_id' | 'provider_slug'>): string =>
+  `key ${id} of ${provider_slug} in ${gateway_id}`
+
+/** Where the headers of a custom provider are sealed to. */
+export const headersPlaceOf = ({ id }: { readonly id: string }): string => `headers of custom provider ${id}`
+
+/**
+ * Make the keyring of one gateway's keys. Each is unsealed at its first use, and then held. What an earlier keyring of
+ * the gateway has found stays known, as answers to calls with it may still be on their way.
+ */
+export function createKeyring(
+  keys: readonly StoredKey[],
+  vault: Vault,
+  report: (where: string, error: unknown) => void,
+  before?: Keyring,
+): Keyring {
+  const unsealed = new Map<string, Promise<string>>()
+  const secrets = new Map<string, Set<string>>()
+  for (const { provider_slug: slug } of keys) secrets.set(slug, new Set(before?.found(slug)))
+
+  const unseal = (key: StoredKey): Promise<string> => {
+    const known = unsealed.get(key.id)
+    if (known) return known
+    const opened = vault.unseal(key.secret, placeOf(key)).then(
+      (secret) => {
+        secrets.get(key.provider_slug)?.add(secret)
+        return secret
+      },
+      (error: unknown) => {
+        unsealed.delete(key.id)
+        report(`the key ${key.alias} of ${key.provider_slug} cannot be read`, error)
+        throw new GatewayError('internal', 'The stored provider key cannot be read')
+      },
+    )
+    unsealed.set(key.id, opened)
+    return opened
+  }
+
+  return {
+    async find(provider, alias = defaultAlias) {
+      const own = keys.filter((key) => key.provider_slug === provider)
+      const named = own.find((key) => key.alias === alias)
+      const chosen = alias === defaultAlias ? (own.find((key) => key.default_config) ?? named) : named
+      if (chosen) return unseal(chosen)
+      if (alias === defaultAlias) return undefined
+      const there = own.length > 0 ? `there are: ${own.map((key) => key.alias).join(', ')}` : 'there is none'
+      throw new GatewayError('unknown_alias', `No key of ${provider} has the alias "${alias}"; ${there}`)
+    },
+    found: (provider) => [...(secrets.get(provider) ?? before?.found(provider) ?? [])],
+  }
+}

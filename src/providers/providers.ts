@@ -7,6 +7,7 @@ import { createAuthorize, credentialHeaders, type Places, placesOf, presentKey }
 import type { Authorize, Authorized, Outgoing } from './outgoing.ts'
 import { createResolve } from './paths.ts'
 import { createRealtime, type Realtime } from './realtime.ts'
+import { sockets } from './sockets.ts'
 import { type Auth, bearer, follower, type ProviderRow, table } from './table.ts'
 
 /** A row at work. */
@@ -175,6 +176,7 @@ function createProvider(slug: string, row: ProviderRow, own: ProviderSettings, e
   const fixed = Object.entries(own.headers ?? {})
   const { target, dialect, prefix = '' } = row
   const slots = credentialHeaders(row.auth)
+  const socket = (Object.hasOwn(sockets, slug) && sockets[slug]) || {}
 
   return {
     slug,
@@ -190,7 +192,7 @@ function createProvider(slug: string, row: ProviderRow, own: ProviderSettings, e
       return isOverridden ? resolve(url.pathname, url.search) : url
     },
     fallback: own.realtime_fallback,
-    realtime: createRealtime({ row, own, settled, credentialHeaders: slots }),
+    realtime: createRealtime({ row, socket, own, settled, credentialHeaders: slots }),
     assertKey: (other) => void createAuthorize(row.auth, other),
     async authorize(request, fetch, signal) {
       const headers = new Headers(request.headers)

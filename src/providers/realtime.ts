@@ -3,6 +3,7 @@ import type { RealtimeDialect } from '../types.ts'
 import { presentKey } from './auth.ts'
 import type { Outgoing } from './outgoing.ts'
 import { createResolve } from './paths.ts'
+import type { SocketRow } from './sockets.ts'
 import type { PathRule, ProviderRow } from './table.ts'
 
 /** How a provider's own sockets are reached. */
@@ -27,6 +28,7 @@ export interface Realtime {
 /** What makes one. */
 export interface RealtimeParts {
   readonly row: ProviderRow
+  readonly socket: SocketRow
   readonly own: ProviderSettings
   /** Placeholders that no path fills. */
   readonly settled: ReadonlyMap<string, string>
@@ -39,8 +41,8 @@ const keyParams = ['api_key']
 
 /** @throws TypeError for an address that is none */
 export function createRealtime(parts: RealtimeParts): Realtime {
-  const { row, credentialHeaders } = parts
-  const { query, keyNames = [], passes = [], dialect, params = [] } = row.realtime ?? {}
+  const { row, socket, credentialHeaders } = parts
+  const { query, keyNames = [], passes = [], dialect, params = [] } = socket
   const [native] = credentialHeaders
   const places = [...keyParams, ...params, ...(query ? [query] : [])]
   return {
@@ -66,20 +68,19 @@ export function createRealtime(parts: RealtimeParts): Realtime {
 }
 
 /** Addresses of upgrades: the operator's `realtime_url`, else his `base_url`, else the row's. */
-function createAddress({ row, own, settled }: RealtimeParts): Realtime['resolve'] {
-  const { realtime = {}, base_url } = row
+function createAddress({ row, socket, own, settled }: RealtimeParts): Realtime['resolve'] {
   const given = own.realtime_url?.replace(/^ws/i, 'http') ?? own.base_url
-  const paths = [...(realtime.paths ?? []), ...(row.paths ?? [])]
+  const paths = [...(socket.paths ?? []), ...(row.paths ?? [])]
   const resolve = createResolve({
-    base_url: given ?? realtime.base_url ?? base_url,
+    base_url: given ?? socket.base_url ?? row.base_url,
     isOverridden: given !== undefined,
     paths: own.realtime_url === undefined ? paths : toRoot(paths),
     settled,
   })
   return (path, search) => {
-    const model = path === '' && realtime.model ? takeParam(search, 'model') : undefined
+    const model = path === '' && socket.model ? takeParam(search, 'model') : undefined
     const url = model?.value
-      ? resolve(realtime.model!.replace('{model}', model.value), model.rest)
+      ? resolve(socket.model!.replace('{model}', model.value), model.rest)
       : resolve(path, search)
     url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:'
     return url

@@ -6,7 +6,6 @@ import { aiStudio, vertex as gemini } from '../dialects/gemini/dialect.ts'
 import { likeOpenai, openai } from '../dialects/openai.ts'
 import { responses } from '../dialects/responses/dialect.ts'
 import { workersAi } from '../dialects/workers-ai.ts'
-import type { RealtimeDialect } from '../types.ts'
 
 /** A key in a header. */
 export interface HeaderAuth {
@@ -38,25 +37,6 @@ export interface PathRule {
   readonly base_url?: string
 }
 
-/** What there is to know of a provider's own sockets, where it is not as with its requests. */
-export interface RealtimeRow {
-  /** Where they live; with the scheme `https`. */
-  readonly base_url?: string
-  /** Spellings of their paths, before those of the row. */
-  readonly paths?: readonly PathRule[]
-  /** The path of a request that has none, made from its parameter `model`. */
-  readonly model?: string
-  /** The parameter that carries the key, which then goes into no header. */
-  readonly query?: string
-  /** Parameters in which a client may bring its key, beside `api_key` and the provider's own. */
-  readonly params?: readonly string[]
-  /** Parameters that hold credentials the provider made; they pass, and take the place of a key. */
-  readonly passes?: readonly string[]
-  /** Subprotocols behind which the key stands as one of its own; lower case. */
-  readonly keyNames?: readonly string[]
-  readonly dialect?: RealtimeDialect
-}
-
 /** What there is to know of a provider. */
 export interface ProviderRow {
   /** May hold placeholders, filled from the path or from the provider's settings; those of a host by one label each. */
@@ -81,8 +61,6 @@ export interface ProviderRow {
    * model's name.
    */
   readonly prefix?: string
-  /** Default: sockets at the same address, with the same key. */
-  readonly realtime?: RealtimeRow
 }
 
 /** What most providers take, and a configured one unless told otherwise. */
@@ -100,9 +78,6 @@ const vertex = (location: string, base_url: string): PathRule => {
   return { from: path, to: path, base_url }
 }
 
-/** OpenAI's, and those that took its wire over: the slug alone is the realtime endpoint. */
-const realtime: RealtimeRow = { paths: [{ from: '', to: 'realtime' }], dialect: 'openai' }
-
 const studio: ProviderRow = {
   base_url: 'https://generativelanguage.googleapis.com',
   auth: key('x-goog-api-key'),
@@ -111,12 +86,6 @@ const studio: ProviderRow = {
   stream_usage: true,
   dialect: aiStudio,
   prefix: 'v1beta/',
-  realtime: {
-    paths: [{ from: '', to: 'ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent' }],
-    query: 'key',
-    passes: ['access_token'],
-    dialect: 'gemini',
-  },
 }
 
 /** The wire of the many that follow OpenAI's, and of a configured one unless told otherwise. */
@@ -132,7 +101,6 @@ const grok: ProviderRow = {
   env: 'XAI_API_KEY',
   prices: 'x-ai',
   dialect: responder,
-  realtime,
 }
 const perplexity: ProviderRow = {
   base_url: 'https://api.perplexity.ai',
@@ -152,7 +120,6 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     stream_usage: true,
     dialect: openai,
     variants: [[/^(o\d.*-(pro|deep-research)|gpt-[\d.]+-(pro|codex)|codex|computer-use)/, responses]],
-    realtime,
   },
   anthropic: {
     base_url: 'https://api.anthropic.com/v1',
@@ -172,11 +139,6 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     prices: 'azure',
     dialect: openai,
     prefix: '{model:resource}/openai/v1/',
-    realtime: {
-      paths: [{ from: '{resource}/{deployment}/realtime', to: 'realtime?deployment={deployment}' }],
-      params: ['api-key'],
-      dialect: 'openai',
-    },
   },
   'aws-bedrock': {
     base_url: 'https://bedrock-runtime.{region}.amazonaws.com',
@@ -205,12 +167,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     stream_usage: true,
     dialect: follower,
   },
-  cartesia: {
-    base_url: 'https://api.cartesia.ai',
-    auth: key('x-api-key'),
-    env: 'CARTESIA_API_KEY',
-    realtime: { paths: [{ from: '', to: 'tts/websocket' }], passes: ['access_token'] },
-  },
+  cartesia: { base_url: 'https://api.cartesia.ai', auth: key('x-api-key'), env: 'CARTESIA_API_KEY' },
   cerebras: {
     base_url: 'https://api.cerebras.ai/v1',
     auth: bearer,
@@ -224,7 +181,6 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     base_url: 'https://api.deepgram.com',
     auth: { ...scheme('Token'), also: ['token'] },
     env: 'DEEPGRAM_API_KEY',
-    realtime: { paths: [{ from: '', to: 'v1/listen' }], keyNames: ['token', 'bearer'] },
   },
   deepseek: {
     base_url: 'https://api.deepseek.com',
@@ -234,31 +190,12 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     stream_usage: true,
     dialect: reasoner,
   },
-  elevenlabs: {
-    base_url: 'https://api.elevenlabs.io',
-    auth: key('xi-api-key'),
-    env: 'ELEVENLABS_API_KEY',
-    realtime: {
-      paths: [{ from: '', to: 'v1/convai/conversation' }],
-      passes: ['conversation_signature', 'single_use_token', 'token'],
-    },
-  },
+  elevenlabs: { base_url: 'https://api.elevenlabs.io', auth: key('xi-api-key'), env: 'ELEVENLABS_API_KEY' },
   fal: {
     base_url: 'https://fal.run',
     auth: scheme('Key'),
     env: 'FAL_KEY',
     target: { header: 'x-fal-target-url', hosts: ['fal.run', 'fal.ai'] },
-    // Its models that answer over HTTP have their sockets on a host of their own, those that end in `realtime` do not.
-    realtime: {
-      base_url: 'https://ws.fal.run',
-      paths: [
-        {
-          from: '{owner}/{model}/realtime',
-          to: '{owner}/{model}/realtime',
-          base_url: 'https://fal.run',
-        },
-      ],
-    },
   },
   fireworks: {
     base_url: 'https://api.fireworks.ai/inference/v1',
@@ -284,7 +221,6 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     prices: 'google',
     dialect: gemini,
     prefix: 'v1/projects/{project}/locations/{region}/',
-    realtime: { dialect: 'gemini' },
   },
   grok,
   xai: grok,
@@ -367,6 +303,5 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     env: 'CLOUDFLARE_API_TOKEN',
     prices: 'cloudflare',
     dialect: workersAi,
-    realtime: { model: 'run/{model}' },
   },
 }

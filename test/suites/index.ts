@@ -16,6 +16,7 @@ import { propertySuite } from './property.ts'
 import { readersSuite } from './readers.ts'
 import { realtimeSuite } from './realtime.ts'
 import { realtimeClientsSuite } from './realtime-clients.ts'
+import { realtimeRecordsSuite } from './realtime-records.ts'
 import { runsSuite } from './runs.ts'
 import { socketSuite } from './socket.ts'
 import { universalSuite } from './universal.ts'
@@ -36,6 +37,7 @@ export function gatewaySuites(target: Target | undefined, runtime: RuntimeName):
     describe('limits', () => limitsSuite(target))
     describe('realtime', () => realtimeSuite(target))
     describe('realtime clients', () => realtimeClientsSuite(target))
+    describe('realtime records', () => realtimeRecordsSuite(target))
     describe('manage', () => manageSuite(target))
     describe('usage', () => usageSuite(target))
     describe('runs', () => runsSuite(target))

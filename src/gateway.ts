@@ -10,6 +10,7 @@ import { createRooms, toRetention } from './rooms.ts'
 import { answerCall, createAnswer, type Respond } from './routes/answer.ts'
 import { compatSlug, readCompat } from './routes/compat.ts'
 import type { Asking, Room } from './routes/context.ts'
+import { mintToken } from './routes/mint.ts'
 import { readNative } from './routes/native.ts'
 import { grantRelay } from './routes/realtime.ts'
 import { toFailure } from './routes/respond.ts'
@@ -109,9 +110,10 @@ export function createGateway(config: Config, runtime: Runtime, given: Given = {
       try {
         const [, version, account, gateway] = new URL(request.url).pathname.split('/')
         if (version !== 'v1' || !account || !gateway) throw new GatewayError('not_found')
-        const asking = { request, requestId, room: await rooms.find(account, gateway), home }
+        const find = () => rooms.find(account, gateway)
+        const asking = { request, requestId, room: await find(), home }
         const target = targetOf(request.url)
-        return target.slug ? await grantRelay(asking, target) : await grantUpgrade(asking)
+        return target.slug ? await grantRelay(asking, target, find) : await grantUpgrade(asking)
       } catch (error) {
         return refuse('upgrade', error, requestId)
       }
@@ -174,6 +176,7 @@ function createApp({ find, report, refuse, health, manage }: Parts): Hono<{ Bind
   app.get('/v1/:account/:gateway/run/:run/resume', (c) => on(c, run(resumeRun, c.req.param('run'))))
   app.get('/v1/:account/:gateway/run/:run', (c) => on(c, run(describeRun, c.req.param('run'))))
   app.delete('/v1/:account/:gateway/run/:run', (c) => on(c, run(stopRun, c.req.param('run'))))
+  app.post('/v1/:account/:gateway/tokens/session', (c) => on(c, mintToken))
   app.all('/v1/:account/:gateway/:provider/*', (c) => on(c, native))
   if (manage) app.all('/client/*', (c) => manage(c.req.raw))
   app.notFound(() => toFailure(new GatewayError('not_found'), newId()))

@@ -58,6 +58,10 @@ export const limits = {
   dialMs: 10_000,
   /** From a granted upgrade to the client's socket. */
   openMs: 10_000,
+  /** Between two looks whether the token of a relayed session still holds. */
+  tokenCheckMs: 30_000,
+  /** What is wished of a session token. */
+  mintBytes: 65_536,
   /** Of the body with which a provider refuses a socket. */
   refusalBytes: 65_536,
 } as const

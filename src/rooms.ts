@@ -16,6 +16,7 @@ import { type KeySource, withKeys } from './providers/keyed.ts'
 import { assertCustom, createProviders, type LiveProviders } from './providers/providers.ts'
 import type { Room } from './routes/context.ts'
 import { listModels } from './routes/models.ts'
+import { createSessionTokens } from './routes/session-tokens.ts'
 import { createTokens, type LiveTokens } from './routes/tokens.ts'
 import type { Cache } from './store/cache.ts'
 import type { ConfigStore, Stored, StoredProvider } from './store/config.ts'
@@ -65,6 +66,7 @@ export function createRooms(base: Base): Rooms {
   const providers = createProviders(config.providers, env)
   const tokens = createTokens(config.tokens)
   const vault = createVault(env)
+  const sessions = createSessionTokens(tokens, env.TRUNKLINE_SESSION_SECRET)
   const takesUsage = (slug: string) => providers.get(slug)?.takesUsage ?? false
   const pricing = base.pricing?.(providers.get) ?? unpriced
   const aliases = new Map(Object.entries(config.aliases))
@@ -88,7 +90,7 @@ export function createRooms(base: Base): Rooms {
       get required() {
         return isAuthenticated(settings, tokens.size)
       },
-      tokens,
+      tokens: sessions,
       slots: providers.credentialHeaders,
     }
     const recording = writer && {

@@ -77,6 +77,28 @@ export interface RelayWatch {
   ended(end: RelayEnd): void
 }
 
+/** What a session token is for; what is absent is not limited. In lists, `*` stands for any text, but in origins. */
+export interface Grant {
+  /** UUIDv7, of the token. */
+  readonly id: string
+  /** Digest of the token that made it. */
+  readonly parent: string
+  readonly gateway: string
+  /** Milliseconds since the epoch. */
+  readonly expiresAt: number
+  /** Of the pages that may use it. */
+  readonly origins?: readonly string[] | undefined
+  /** Slugs. */
+  readonly providers?: readonly string[] | undefined
+  /** With or without `{provider}/` before them. */
+  readonly models?: readonly string[] | undefined
+  /** Ends of paths at the provider. */
+  readonly endpoints?: readonly string[] | undefined
+  readonly requests?: number | undefined
+  /** US dollars. */
+  readonly cost?: number | undefined
+}
+
 /** Who makes a call: a gateway token, or nobody on a gateway without authentication. */
 export interface Principal {
   /** The token's name in the configuration; `anonymous` without one. */
@@ -85,6 +107,8 @@ export interface Principal {
   readonly credential: string | null
   /** Limits of its own. */
   readonly rates?: RateSettings
+  /** Of a session token. */
+  readonly grant?: Grant
 }
 
 /** A rate limit, in the management API's own field names. */

@@ -41,6 +41,7 @@ const shared = new Set([
   'splitter',
   'eventstream',
   'pause',
+  'wildcard',
 ])
 
 const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })

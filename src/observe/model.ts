@@ -26,3 +26,45 @@ export function modelOf({ pathname, searchParams }: URL, body: string | null): s
   }
   return inBody.exec(body ?? '')?.[1] ?? ''
 }
+
+/** Every model that a decoded path or a query names, however many. */
+export function modelsInUrl(path: string, query: URLSearchParams): string[] {
+  const inSegments = inPath.flatMap((pattern) =>
+    [...path.matchAll(new RegExp(pattern, 'g'))].map(([, name]) => name ?? ''),
+  )
+  return [...inSegments, ...inQuery.flatMap((name) => query.getAll(name))]
+}
+
+/** A string of JSON, and the colon that makes it the name of a member. */
+const strings = /"([^"\\]*(?:\\.[^"\\]*)*)"(\s*:\s*)?/g
+/** Members that name a model; OpenRouter's `models` lists more. */
+const named = new Set(['model', 'model_id', 'modelId', 'models'])
+
+/**
+ * Every model that a JSON text names, at any depth, as often as it does and in whatever spelling: what a parser takes
+ * for the model is among them. Undefined for what is no JSON.
+ */
+export function modelsInText(text: string): string[] | undefined {
+  if (!isJson(text)) return undefined
+  const found: string[] = []
+  /** Where the value of a member that names models goes on; it may be a list. */
+  let next: number | undefined
+  for (const { 0: whole, 1: raw = '', 2: colon, index } of text.matchAll(strings)) {
+    const value = raw.includes('\\') ? (JSON.parse(`"${raw}"`) as string) : raw
+    const end = index + whole.length
+    const isValue = next !== undefined && colon === undefined && /^[\s[,]*$/.test(text.slice(next, index))
+    if (isValue) found.push(value.replace(/^models\//, ''))
+    if (!isValue) next = colon !== undefined && named.has(value) ? end : undefined
+    else next = text.startsWith('"', next) ? undefined : end
+  }
+  return found
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}

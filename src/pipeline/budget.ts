@@ -2,7 +2,8 @@ import { estimateInput, textOf } from '../observe/estimate.ts'
 import { modelOf } from '../observe/model.ts'
 import type { Pricing } from '../observe/pricing.ts'
 import type { Counters, Settlement } from '../store/counters.ts'
-import type { Account, Dimension, RateSettings, Runtime, SpendRule, Step, Watch } from '../types.ts'
+import type { Account, Dimension, Grant, RateSettings, Runtime, SpendRule, Step, Watch } from '../types.ts'
+import { grantLimit } from './grant.ts'
 import { admit, type Limit, scopesOf, windowOf } from './limit.ts'
 import type { Attempt, Try } from './record.ts'
 
@@ -120,7 +121,12 @@ function chargesOf({ gateway, rates, rules, pricing }: BudgetOptions, { call, st
     const amount = pricing.estimateCost(step) ?? 0
     return [{ limit: { name: id, key, limit, windowMs: window * 1_000, technique, amount }, read: readCost }]
   })
-  return [...tokens, ...spend]
+  return [...tokens, ...spend, ...grantedOf(call.principal.grant, pricing.estimateCost(step) ?? 0)]
+}
+
+function grantedOf(grant: Grant | undefined, amount: number): Charge[] {
+  if (grant?.cost === undefined) return []
+  return [{ limit: grantLimit(grant, 'cost', grant.cost, amount), read: readCost }]
 }
 
 const readTokens = ({ usage }: Account): number | undefined => usage && usage.inputTokens + usage.outputTokens

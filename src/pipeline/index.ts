@@ -7,6 +7,7 @@ import type { Handler, Runtime, Stage } from '../types.ts'
 import { createBudget } from './budget.ts'
 import { createCacheStage } from './cache.ts'
 import type { DialProvider } from './dial.ts'
+import { createGrantStage } from './grant.ts'
 import { createLimit } from './limit.ts'
 import { createRecord, type Recording, recordHit } from './record.ts'
 import { createRelayHandler, type RelayHandler } from './relayed.ts'
@@ -47,6 +48,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   const asksUsage = (provider: string) => settings.stream_usage !== false && takesUsage(provider)
   const stages: readonly Stage[] = [
     shapeErrors,
+    createGrantStage(counters),
     createCacheStage({
       cache,
       ttl: settings.cache_ttl ?? null,

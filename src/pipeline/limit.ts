@@ -42,7 +42,9 @@ export function scopesOf(
   rates: RateSettings,
   { principal }: Pick<Call, 'principal'>,
 ): { name: string; key: string; own: RateSettings }[] {
-  const { credential, rates: own } = principal
+  const { rates: own, grant } = principal
+  // What a token has made counts as its own.
+  const credential = grant?.parent ?? principal.credential
   return [
     { name: 'gateway', key: gateway, own: rates },
     ...(own && credential ? [{ name: 'token', key: `${gateway} ${credential}`, own }] : []),

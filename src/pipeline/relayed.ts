@@ -12,6 +12,7 @@ import type {
   Ending,
   Frame,
   Listener,
+  RealtimeDialect,
   RelayEnd,
   RelayWatch,
   Runtime,
@@ -22,6 +23,7 @@ import type {
 import { type BudgetOptions, openTab, type Tab } from './budget.ts'
 import type { DialProvider } from './dial.ts'
 import { makeEntry } from './entry.ts'
+import { assertGranted, countGranted, createFrameGuard } from './grant.ts'
 import { countRequest } from './limit.ts'
 import type { Attempt, Recording } from './record.ts'
 import { toRow } from './row.ts'
@@ -42,8 +44,6 @@ export interface RelayRequest {
   readonly call: Call
   /** Subprotocols to offer to the provider. */
   readonly protocols: readonly string[]
-  /** Why a frame of the client's may not pass; undefined for one that may. */
-  readonly forbids?: ((frame: Frame) => string | undefined) | undefined
   /** Makes the relay that is watched. */
   relay(watch: RelayWatch): Relaying
 }
@@ -80,14 +80,18 @@ export interface RelayOptions {
 export function createRelayHandler(given: RelayOptions): RelayHandler {
   // What a session will use up cannot be told before it is held, so it is counted as it comes.
   const budget: BudgetOptions = { ...given.budget, pricing: { estimateCost: () => undefined } }
-  const options = { ...given, budget }
+  const dialectOf = ({ provider }: Step) => given.providers.get(provider)?.realtime.dialect
+  const options = { ...given, budget, dialectOf }
   return async (request) => {
-    const headers = await countRequest(budget, request.call)
-    const { steps } = request.call
+    const { call } = request
+    const { steps } = call
+    for (const step of steps) assertGranted(call, step, options.dialectOf(step) !== undefined)
+    await countGranted(call, budget.counters)
+    const headers = await countRequest(budget, call)
     for (const [index, step] of steps.entries()) {
       const isLast = index === steps.length - 1
       try {
-        const reached = await attempt(options, request, { call: request.call, step, index, number: 1 })
+        const reached = await attempt(options, request, { call, step, index, number: 1 })
         if ('socket' in reached) return { ...reached, ...(headers && { headers }) }
         if (isLast) return reached
       } catch (error) {
@@ -100,16 +104,17 @@ export function createRelayHandler(given: RelayOptions): RelayHandler {
 }
 
 async function attempt(
-  options: RelayOptions,
-  { relay, protocols, forbids, call }: RelayRequest,
+  options: RelayOptions & { dialectOf: (step: Step) => RealtimeDialect | undefined },
+  { relay, protocols, call }: RelayRequest,
   one: Attempt,
 ): Promise<Relayed | Refused> {
-  const { providers, dial, budget, pricing } = options
+  const { dial, budget, pricing, dialectOf } = options
   const { step, index } = one
   const tab = await openTab(budget, one)
   const isKept = options.recording !== undefined && (step.options.collectLog ?? options.recording.isOn)
   const recording = isKept ? options.recording : undefined
-  const meter = createFrameMeter(providers.get(step.provider)?.realtime.dialect)
+  const meter = createFrameMeter(dialectOf(step))
+  const forbids = createFrameGuard(call, step.provider, dialectOf(step))
   const { defer } = budget.runtime
   const record = new SessionRecord({ attempt: one, recording, pricing, meter, tab, forbids, defer })
   try {
@@ -133,7 +138,7 @@ interface RecordParts {
   readonly pricing: Pricing
   readonly meter: FrameMeter
   readonly tab: Tab | undefined
-  readonly forbids: RelayRequest['forbids']
+  readonly forbids: ReturnType<typeof createFrameGuard>
   readonly defer: Runtime['defer']
 }
 

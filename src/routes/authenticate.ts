@@ -1,5 +1,6 @@
 import { GatewayError } from '../errors.ts'
-import type { Principal } from '../types.ts'
+import type { Grant, Principal } from '../types.ts'
+import type { SessionTokens } from './session-tokens.ts'
 import type { Token, Tokens } from './tokens.ts'
 
 const gatewayHeader = 'cf-aig-authorization'
@@ -11,7 +12,7 @@ export interface Gate {
   readonly id: string
   /** Refuse callers without a token. */
   readonly required: boolean
-  readonly tokens: Tokens
+  readonly tokens: SessionTokens
   /** Headers in which providers' keys come, and in which a gateway token may come instead. */
   readonly slots: readonly string[]
 }
@@ -21,19 +22,34 @@ export interface Gate {
  * `cf-aig-authorization` is the gateway's; without it a provider's slot may hold the gateway token, which then
  * is not the provider's key (contract: "The gateway's own token may ride in the provider's auth slot").
  * @returns the token, or undefined where none is needed and none was shown
- * @throws GatewayError unauthorized
+ * @throws GatewayError unauthorized, forbidden
  */
 export async function takeToken(headers: Headers, gate: Gate, known?: Token): Promise<Token | undefined> {
+  const token = await findToken(headers, gate, known)
+  if (token?.grant && token !== known) assertPlace(token.grant, headers.get('origin'), gate)
+  return token?.opens(gate.id) ? token : undefined
+}
+
+/** @throws GatewayError forbidden for a session token of another gateway, or of other pages */
+function assertPlace({ gateway, origins }: Grant, origin: string | null, gate: Gate): void {
+  if (gateway !== gate.id)
+    throw new GatewayError('forbidden', `The session token is for the gateway "${gateway}"`)
+  if (origins && (origin === null || !origins.includes(origin)))
+    throw new GatewayError('forbidden', 'The session token is for pages of other origins')
+}
+
+async function findToken(headers: Headers, gate: Gate, known?: Token): Promise<Token | undefined> {
   const shown = headers.get(gatewayHeader)
   headers.delete(gatewayHeader)
   let token = shown === null ? known : await gate.tokens.find(bare(shown))
+  if (token?.grant) return token
   if (shown !== null && !token?.opens(gate.id) && gate.required) throw new GatewayError('unauthorized')
   if (gate.tokens.size === 0) return undefined
   for (const slot of gate.slots) {
     const found = await clear(slot, headers, gate.tokens)
-    token ??= found.find((one) => one.opens(gate.id))
+    token ??= found.find((one) => one.opens(gate.id)) ?? found.find((one) => one.grant)
   }
-  return token?.opens(gate.id) ? token : undefined
+  return token
 }
 
 /**
@@ -56,7 +72,12 @@ async function clear(slot: string, headers: Headers, tokens: Tokens): Promise<To
 export function toPrincipal(token: Token | undefined, gate: Gate): Principal {
   if (!token && gate.required) throw new GatewayError('unauthorized')
   return token
-    ? { name: token.name, credential: token.digest, rates: token.rates }
+    ? {
+        name: token.name,
+        credential: token.digest,
+        rates: token.rates,
+        ...(token.grant && { grant: token.grant }),
+      }
     : { name: 'anonymous', credential: null }
 }
 

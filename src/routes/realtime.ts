@@ -1,6 +1,7 @@
 import { readHeaders } from '../controls.ts'
 import { GatewayError } from '../errors.ts'
 import { limits } from '../limits.ts'
+import { pause } from '../pause.ts'
 import type { Refused, Relayed } from '../pipeline/relayed.ts'
 import type { Provider } from '../providers/providers.ts'
 import { type Realtime, takeParam } from '../providers/realtime.ts'
@@ -12,6 +13,7 @@ import type { Asking, Room } from './context.ts'
 import { forwardable, returnable } from './headers.ts'
 import type { Target } from './native.ts'
 import { responseHeaders } from './respond.ts'
+import type { FindRoom } from './session.ts'
 import type { Token } from './tokens.ts'
 import { assertSelectable, type RelayStart, readUpgrade, type Upgrade } from './upgrade.ts'
 
@@ -20,7 +22,11 @@ import { assertSelectable, type RelayStart, readUpgrade, type Upgrade } from './
  * granted, so that a provider that refuses is heard by the client.
  * @throws GatewayError
  */
-export async function grantRelay(asking: Asking, target: Target): Promise<Response | Upgrade> {
+export async function grantRelay(
+  asking: Asking,
+  target: Target,
+  find: FindRoom,
+): Promise<Response | Upgrade> {
   const { request, requestId, room, home } = asking
   assertRoom(home)
   const provider = room.providers.get(target.slug)
@@ -50,7 +56,7 @@ export async function grantRelay(asking: Asking, target: Target): Promise<Respon
     steps: [first, ...rest],
     signal: AbortSignal.any([request.signal, signal]),
   }
-  return dial(call, offer, { room, home, stopping: signal, ended })
+  return dial(call, offer, { room, find, home, stopping: signal, ended })
 }
 
 /** @throws GatewayError */
@@ -92,6 +98,7 @@ function withoutKeys(headers: Headers, { providers }: Room): Headers {
 /** Where a relay lives. */
 interface Place {
   readonly room: Room
+  readonly find: FindRoom
   readonly home: Home
   /** Aborts when the gateway stops. */
   readonly stopping: AbortSignal
@@ -100,14 +107,13 @@ interface Place {
 
 async function dial(call: Call, offer: Offer, place: Place): Promise<Response | Upgrade> {
   const { room, home, stopping, ended } = place
+  const over = new AbortController()
   let relay: Relay | undefined
-  const stop = (): void => relay?.end(1001, 'the gateway stops')
   home.relays += 1
-  const over = (): void => {
+  over.signal.addEventListener('abort', () => {
     home.relays -= 1
-    stopping.removeEventListener('abort', stop)
     ended()
-  }
+  })
   try {
     const reached = await room.relay({
       call,
@@ -116,24 +122,42 @@ async function dial(call: Call, offer: Offer, place: Place): Promise<Response | 
         relay = new Relay({
           passes: (from, frame) => watch.passes(from, frame),
           ended(end) {
-            over()
+            over.abort()
             watch.ended(end)
           },
         })
         return relay
       },
     })
-    if ('socket' in reached && relay) {
-      relay.join('provider', reached.socket)
-      stopping.addEventListener('abort', stop, { once: true })
-      return toUpgrade(call, reached, offer, relay)
+    if (!('socket' in reached) || !relay) {
+      over.abort()
+      return toRefusal(call, reached as Refused)
     }
-    over()
-    return toRefusal(call, reached as Refused)
+    const made = relay
+    made.join('provider', reached.socket)
+    const stop = (): void => made.end(1001, 'the gateway stops')
+    stopping.addEventListener('abort', stop, { once: true, signal: over.signal })
+    if (call.principal.credential !== null) void watchToken(call, place, made, over.signal)
+    return toUpgrade(call, reached, offer, made)
   } catch (error) {
-    over()
+    over.abort()
     throw error
   }
+}
+
+/** Ends a session soon after its token does. */
+async function watchToken(call: Call, { find }: Place, relay: Relay, over: AbortSignal): Promise<void> {
+  const { credential, grant } = call.principal
+  const isValid = async (): Promise<boolean> => {
+    const room = await find().catch(() => undefined) // the gateway is gone
+    if (!room || credential === null) return false
+    const { tokens } = room.gate
+    const token = await (grant ? tokens.renew(grant, credential) : tokens.get(credential))
+    return token?.opens(call.gateway) === true
+  }
+  while (!over.aborted && (await isValid()))
+    await pause(Math.min(limits.tokenCheckMs, (grant?.expiresAt ?? Infinity) - Date.now()), over)
+  relay.end(4401, 'the token is no longer valid')
 }
 
 function toUpgrade(call: Call, reached: Relayed, offer: Offer, relay: Relay): Upgrade {

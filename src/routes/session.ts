@@ -16,6 +16,7 @@ import { assertSelectable, readUpgrade, type SessionStart, type Upgrade } from '
 export async function grantUpgrade({ request, requestId, room, home }: Asking): Promise<Upgrade> {
   if (home.isDraining) throw new GatewayError('draining')
   const { headers, offer } = readUpgrade(request, room)
+  const origin = headers.get('origin')
   const token = await takeToken(headers, room.gate)
   toPrincipal(token, room.gate)
   assertSelectable(offer)
@@ -28,6 +29,8 @@ export async function grantUpgrade({ request, requestId, room, home }: Asking): 
     headers: { [responseHeaders.requestId]: requestId },
     start: {
       ...owner,
+      ...(token?.grant && { grant: token.grant }),
+      ...(origin !== null && { origin }),
       defaults: settingsOf(headers, options),
       id: home.newSessionId(owner),
       wire,
@@ -69,18 +72,23 @@ export function keepSession(start: SessionStart, find: FindRoom, home: Home): vo
   holdSession(toInit(start), home, hostOf(start, find, home))
 }
 
-const toInit = ({ gateway, credential, ...init }: SessionStart): SessionInit => ({
+const toInit = ({ gateway, credential, grant: _, origin: __, ...init }: SessionStart): SessionInit => ({
   ...init,
   owner: { gateway, credential },
 })
 
-function hostOf({ gateway, credential }: SessionStart, find: FindRoom, home: Home): Host {
-  const tokenIn = async ({ gate }: Room) => (credential === null ? undefined : gate.tokens.get(credential))
+function hostOf(start: SessionStart, find: FindRoom, home: Home): Host {
+  const { gateway, credential, grant, origin = null } = start
+  const tokenIn = async ({ gate: { tokens } }: Room) => {
+    if (credential === null) return undefined
+    return grant ? tokens.renew(grant, credential) : tokens.get(credential)
+  }
   return {
     async start({ request, eventId, runId, wire, defaults }, signal) {
       const room = await find()
       const options = readDefaults(defaults)
-      const asker = { requestId: newId(), eventId, token: await tokenIn(room), options, wire, signal }
+      const token = await tokenIn(room)
+      const asker = { requestId: newId(), eventId, token, origin, options, wire, signal }
       const asked = await toUniversalCall(request, asker, room)
       const call = { ...asked, ...(runId !== undefined && { runId }), ...home.sharing }
       return toReply(call, await room.run(call))

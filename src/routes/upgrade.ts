@@ -1,7 +1,7 @@
 import { GatewayError } from '../errors.ts'
 import type { Defaults, Session } from '../session/host.ts'
 import type { Wire } from '../session/messages.ts'
-import type { Socket } from '../types.ts'
+import type { Grant, Socket } from '../types.ts'
 import { type Offer, readOffer } from './authenticate.ts'
 import type { Room } from './context.ts'
 import { isAllowed } from './cors.ts'
@@ -11,6 +11,10 @@ export interface SessionStart {
   readonly gateway: string
   /** SHA-256 of the gateway token in hex, or null. */
   readonly credential: string | null
+  /** Of a session token. */
+  readonly grant?: Grant
+  /** Of the page that opened the socket. */
+  readonly origin?: string
   /** `cf-aig-*` headers of the connection, credentials excepted. */
   readonly defaults: Defaults
   /** The session's, which may be there already. */

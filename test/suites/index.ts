@@ -18,6 +18,7 @@ import { realtimeSuite } from './realtime.ts'
 import { realtimeClientsSuite } from './realtime-clients.ts'
 import { realtimeRecordsSuite } from './realtime-records.ts'
 import { runsSuite } from './runs.ts'
+import { sessionTokensSuite } from './session-tokens.ts'
 import { socketSuite } from './socket.ts'
 import { universalSuite } from './universal.ts'
 import { usageSuite } from './usage.ts'
@@ -38,6 +39,7 @@ export function gatewaySuites(target: Target | undefined, runtime: RuntimeName):
     describe('realtime', () => realtimeSuite(target))
     describe('realtime clients', () => realtimeClientsSuite(target))
     describe('realtime records', () => realtimeRecordsSuite(target))
+    describe('session tokens', () => sessionTokensSuite(target))
     describe('manage', () => manageSuite(target))
     describe('usage', () => usageSuite(target))
     describe('runs', () => runsSuite(target))

@@ -68,7 +68,7 @@ export function hooksFor(
     open: (peer) => inOrder(peer, 'open', () => undefined),
     message(peer, message) {
       const frame = frameOf(message)
-      if (frame.length > limits.messageBytes) return closePeer(peer, 1009, 'message too big')
+      if (frame.length > limits.messageBytes) return closePeer(peer, 1009, 'message too big', report)
       const known = peers.get(peer)
       if (known?.session && known.waiting === 0) return known.session.receive(frame)
       return inOrder(peer, 'message', (session) => {
@@ -127,13 +127,17 @@ function socketOf(peer: Peer, report: Report, start: Start): Socket {
         return undefined
       }
     },
-    close: (code, reason) => closePeer(peer, code, reason),
+    close: (code, reason) => closePeer(peer, code, reason, report),
     ...(raw.pause && { pause: () => raw.pause?.(), resume: () => raw.resume?.() }),
   }
 }
 
-function closePeer(peer: Peer, code: number, reason: string): void {
-  // Bun takes 1000 for the want of a code, and 1005 at its word; for the others it is the other way round.
-  if (code === 1005 && !('Bun' in globalThis)) peer.close()
-  else peer.close(code, reason)
+function closePeer(peer: Peer, code: number, reason: string, report: Report): void {
+  try {
+    // Bun takes 1000 for the want of a code, and 1005 at its word; for the others it is the other way round.
+    if (code === 1005 && !('Bun' in globalThis)) peer.close()
+    else peer.close(code, reason)
+  } catch (error) {
+    report('close', error) // a socket torn down in between
+  }
 }

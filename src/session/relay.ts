@@ -53,6 +53,8 @@ export class Relay {
   #over(end: RelayEnd, closing: readonly Side[]): void {
     if (this.#isOver) return
     this.#isOver = true
+    // What still comes is dropped, but a close that is not read is not answered.
+    for (const lane of Object.values(this.#lanes)) lane.release()
     for (const side of closing) {
       const lane = this.#lanes[other(side)]
       if (end.by === 'gateway') lane.drop()
@@ -79,6 +81,7 @@ class Lane {
   #isWaiting = true
   #held: Frame[] = []
   #heldBytes = 0
+  #timer: ReturnType<typeof setTimeout> | undefined
   #closing: [code: number, reason: string] | undefined
 
   constructor(stalled: () => void) {
@@ -107,6 +110,11 @@ class Lane {
     return true
   }
 
+  release(): void {
+    clearTimeout(this.#timer)
+    if (this.#isWaiting) this.#source?.resume?.()
+  }
+
   drop(): void {
     this.#held = []
   }
@@ -124,9 +132,9 @@ class Lane {
     if (!room) return
     this.#isWaiting = true
     this.#source?.pause?.()
-    const timer = setTimeout(this.#stalled, limits.relayStallMs)
+    this.#timer = setTimeout(this.#stalled, limits.relayStallMs)
     void room.then(() => {
-      clearTimeout(timer)
+      clearTimeout(this.#timer)
       this.#flush()
     })
   }

@@ -335,7 +335,7 @@ function refusalTests(target: Target): void {
 }
 
 function closeTests(target: Target): void {
-  test.each([1000, 1001, 1008, 1011, 1013, 3000, 4001, 4999])(
+  test.each([1000, 1001, 1008, 1011, 1012, 1013, 1014, 3000, 4001, 4999])(
     'a provider’s %i and its reason reach the client',
     async (code) => {
       const { closed } = await relay(target, '/openai', { control: { close: [code, 'because é'] } })

@@ -40,7 +40,7 @@ export function createSockets(
     if (control.status) return refuse(socket, entry, control, path)
     server.handleUpgrade(request, socket, head, (opened) => {
       entry.status = 101
-      serve(opened, entry, control)
+      serve(opened, entry, control, () => ledger.settle(entry, 'finished'))
     })
   }
 }
@@ -53,7 +53,8 @@ function refuse(socket: Duplex, entry: Entry, { status = 500, headers = {} }: Co
   socket.end(`HTTP/1.1 ${status} Emulated\r\nconnection: close\r\n${lines.join('')}\r\n${body}`)
 }
 
-function serve(socket: WebSocket, entry: Entry, control: Control): void {
+/** `closing` is told when the emulator closes it. */
+function serve(socket: WebSocket, entry: Entry, control: Control, closing: () => void): void {
   socket.on('error', () => socket.terminate())
   socket.on('close', (code, reason) => {
     entry.closeCode = code
@@ -62,7 +63,11 @@ function serve(socket: WebSocket, entry: Entry, control: Control): void {
   for (let index = 0; index < (control.greet ?? 0); index += 1) socket.send(greeting(index))
   if (control.deaf) socket.pause()
   if (control.flood) flood(socket, entry, control.flood)
-  if (control.close) setTimeout(() => end(socket, control.close!), control.interval ?? 0)
+  const leave = (): void => {
+    closing()
+    end(socket, control.close ?? [1000])
+  }
+  if (control.close) setTimeout(leave, control.interval ?? 0)
   socket.on('message', (data: Buffer, isBinary) => {
     entry.bodyBytes += data.length
     entry.framesSeen = (entry.framesSeen ?? 0) + 1

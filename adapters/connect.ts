@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { WebSocket as WebSocketClass } from 'ws'
 import type { Listener, Runtime, Socket } from '../src/index.ts'
 import { limits } from '../src/limits.ts'
-import { idleSeconds, untilRoom } from './server.ts'
+import { createRoom, idleSeconds } from './server.ts'
 
 /** Headers of a handshake that its own client writes. */
 const handshake = /^(host|connection|upgrade|content-length|sec-websocket-.*)$/
@@ -49,9 +49,9 @@ export function createConnect(WebSocket: typeof WebSocketClass): Runtime['connec
 function listen(socket: WebSocketClass, listener: Listener): void {
   let isAlive = true
   socket.binaryType = 'nodebuffer'
-  socket.addEventListener('message', ({ data }) => {
+  socket.on('message', (data: Buffer, isBinary) => {
     isAlive = true
-    listener.receive(data as string | Buffer)
+    listener.receive(isBinary ? data : data.toString())
   })
   socket.on('pong', () => {
     isAlive = true
@@ -70,12 +70,11 @@ function listen(socket: WebSocketClass, listener: Listener): void {
 
 function toSocket(socket: WebSocketClass): Socket {
   const isOpen = (): boolean => socket.readyState === socket.OPEN
-  const hasRoom = (): boolean => socket.bufferedAmount <= limits.relayBufferBytes || !isOpen()
+  const waits = createRoom(limits.relayBufferBytes, () => socket.bufferedAmount, isOpen)
   return {
     send(frame) {
-      if (!isOpen()) return undefined
       socket.send(frame)
-      return hasRoom() ? undefined : untilRoom(hasRoom)
+      return waits(frame.length)
     },
     close: (code, reason) => (code === 1005 ? socket.close() : socket.close(code, reason)),
     pause: () => socket.pause(),

@@ -2,7 +2,7 @@ import type { Hooks, Message, Peer } from 'crossws'
 import { GatewayError, toErrorResponse } from '../src/errors.ts'
 import type { Frame, Gateway, Home, RelayStart, Session, SessionStart, Socket } from '../src/index.ts'
 import { limits } from '../src/limits.ts'
-import { untilRoom } from './server.ts'
+import { createRoom } from './server.ts'
 
 type Report = (where: string, error: unknown) => void
 type Start = SessionStart | RelayStart
@@ -115,13 +115,12 @@ function socketOf(peer: Peer, report: Report, start: Start): Socket {
   // Not `peer.websocket`, which stands before it: some runtimes' methods want to be called on their own.
   const { ws: raw } = (peer as unknown as { _internal: { ws: Pausable } })._internal
   const isOpen = () => (raw.readyState ?? 1) === 1
-  const hasRoom = () => peer.bufferedAmount <= bufferBytes || !isOpen()
+  const waits = createRoom(bufferBytes, () => peer.bufferedAmount, isOpen)
   return {
     send(frame) {
       try {
-        if (!isOpen()) return undefined
         peer.send(frame)
-        return hasRoom() ? undefined : untilRoom(hasRoom)
+        return waits(frame.length)
       } catch (error) {
         report('send', error) // a socket torn down between the look and the send; its close is on its way
         return undefined

@@ -30,8 +30,26 @@ export function report(where: string, error: unknown): void {
   console.error(`trunkline: ${where}:`, error instanceof Error ? (error.stack ?? error.message) : error)
 }
 
-/** Resolves once there is room in a buffer that tells of itself only when asked. */
-export function untilRoom(hasRoom: () => boolean): Promise<void> {
+/** Bytes that are sent between two looks at a buffer, as a look may cost as much as a short frame. */
+const lookBytes = 65_536
+
+/** Tells after each frame how long the next should wait: undefined while a buffer holds no more than it may. */
+export function createRoom(
+  bytesMax: number,
+  buffered: () => number,
+  isOpen: () => boolean,
+): (sentBytes: number) => Promise<void> | undefined {
+  const hasRoom = (): boolean => !isOpen() || buffered() <= bytesMax
+  let unseen = 0
+  return (sentBytes) => {
+    unseen += sentBytes
+    if (unseen < lookBytes) return undefined
+    unseen = 0
+    return hasRoom() ? undefined : untilRoom(hasRoom)
+  }
+}
+
+function untilRoom(hasRoom: () => boolean): Promise<void> {
   return new Promise((resolve) => {
     const timer = setInterval(() => {
       if (!hasRoom()) return

@@ -6,7 +6,8 @@ const frameChars = 4_194_304
 /** The model is looked for in so many frames of each side. */
 const modelFrames = 16
 const modelPattern = /"model"\s*:\s*"((?:[^"\\]|\\.){1,256})"/
-const usagePattern = /"usage(?:Metadata)?"\s*:\s*\{/
+/** Begins the names of members that tell of tokens. */
+const usageStart = '"usage'
 
 /** Reads the frames of one session while they pass. No method throws. */
 export interface FrameMeter {
@@ -30,7 +31,7 @@ export function createFrameMeter(dialect: RealtimeDialect = 'openai'): FrameMete
       const text = typeof frame === 'string' ? frame : new TextDecoder().decode(frame)
       seen[from] += 1
       if (!isNamed) model = modelPattern.exec(text)?.[1]?.replace(/^models\//, '') ?? ''
-      const isTold = from === 'provider' && usagePattern.test(text)
+      const isTold = from === 'provider' && text.includes(usageStart)
       const counts = isTold ? readCounts(parse(text)) : undefined
       return counts && { inputTokens: 0, outputTokens: 0, ...counts, basis: 'reported' }
     },

@@ -23,12 +23,13 @@ import type { RunQuery } from './runs/elsewhere.ts'
 import { Home, type HomeOptions } from './runs/home.ts'
 import type { Session } from './session/host.ts'
 import { LiveSession } from './session/server.ts'
+import type { Socket } from './socket.ts'
 import { type Cache, createMemoryCache } from './store/cache.ts'
 import type { ConfigStore } from './store/config.ts'
 import { type Counters, createMemoryCounters } from './store/counters.ts'
 import type { Logs } from './store/logs.ts'
 import { createLogWriter } from './store/writer.ts'
-import type { Runtime, Socket } from './types.ts'
+import type { Runtime } from './types.ts'
 
 /** The product. Neither `fetch` nor `upgrade` rejects. `home` is where sessions and runs live; default: here. */
 export interface Gateway {

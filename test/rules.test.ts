@@ -30,6 +30,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
 const alone = new Set(['client'])
 const shared = new Set([
   'types',
+  'socket',
   'errors',
   'limits',
   'config',

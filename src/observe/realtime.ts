@@ -1,4 +1,5 @@
-import type { Frame, RealtimeDialect, Side, Usage } from '../types.ts'
+import type { Frame, RealtimeDialect, Side } from '../socket.ts'
+import type { Usage } from '../types.ts'
 import { type Counts, findUsage, isObject, readTold } from './usage.ts'
 
 /** A frame that is larger is not read: it holds more than tokens. */

@@ -1,7 +1,8 @@
 import { GatewayError, toStopReason } from '../errors.ts'
 import { limits } from '../limits.ts'
 import type { Providers } from '../providers/providers.ts'
-import type { Connected, Listener, Runtime, Step } from '../types.ts'
+import type { Connected, Listener } from '../socket.ts'
+import type { Runtime, Step } from '../types.ts'
 
 /** What is dialled, and who hears it. */
 export interface Dialling {

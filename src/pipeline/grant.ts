@@ -1,8 +1,9 @@
 import { GatewayError } from '../errors.ts'
 import { textOf } from '../observe/estimate.ts'
 import { modelsInText, modelsInUrl } from '../observe/model.ts'
+import type { Frame, RealtimeDialect } from '../socket.ts'
 import type { Counters } from '../store/counters.ts'
-import type { Call, Frame, Grant, RealtimeDialect, Stage, Step } from '../types.ts'
+import type { Call, Grant, Stage, Step } from '../types.ts'
 import { fits } from '../wildcard.ts'
 import { admit, type Limit } from './limit.ts'
 

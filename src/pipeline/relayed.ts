@@ -4,22 +4,8 @@ import type { Pricing } from '../observe/pricing.ts'
 import { addUsage, createFrameMeter, type FrameMeter } from '../observe/realtime.ts'
 import { secretsIn } from '../observe/redact.ts'
 import type { Providers } from '../providers/providers.ts'
-import type {
-  Account,
-  Call,
-  Connected,
-  Cost,
-  Ending,
-  Frame,
-  Listener,
-  RealtimeDialect,
-  RelayEnd,
-  RelayWatch,
-  Runtime,
-  Side,
-  Step,
-  Usage,
-} from '../types.ts'
+import type { Connected, Frame, Listener, RealtimeDialect, RelayEnd, RelayWatch, Side } from '../socket.ts'
+import type { Account, Call, Cost, Ending, Runtime, Step, Usage } from '../types.ts'
 import { type BudgetOptions, openTab, type Tab } from './budget.ts'
 import type { DialProvider } from './dial.ts'
 import { makeEntry } from './entry.ts'

@@ -1,5 +1,5 @@
 import type { ProviderSettings } from '../config.ts'
-import type { RealtimeDialect } from '../types.ts'
+import type { RealtimeDialect } from '../socket.ts'
 import { presentKey } from './auth.ts'
 import type { Outgoing } from './outgoing.ts'
 import { createResolve } from './paths.ts'

@@ -1,4 +1,4 @@
-import type { RealtimeDialect } from '../types.ts'
+import type { RealtimeDialect } from '../socket.ts'
 import type { PathRule } from './table.ts'
 
 /** What there is to know of a provider's own sockets, where it is not as with its requests. */

@@ -1,6 +1,6 @@
 import type { Reply } from '../runs/pump.ts'
 import type { Owner } from '../runs/terms.ts'
-import type { Listener } from '../types.ts'
+import type { Listener } from '../socket.ts'
 import type { ClientRequest, Wire } from './messages.ts'
 
 /** `cf-aig-*` headers that hold for each request of a session. */

@@ -1,6 +1,6 @@
 import { limits } from '../limits.ts'
 import type { Reader } from '../runs/run.ts'
-import type { Socket } from '../types.ts'
+import type { Socket } from '../socket.ts'
 
 /** One connection of a session: its socket, and what is read over it. */
 export class Line {

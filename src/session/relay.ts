@@ -1,5 +1,5 @@
 import { limits } from '../limits.ts'
-import type { Frame, Listener, RelayEnd, RelayWatch, Side, Socket } from '../types.ts'
+import type { Frame, Listener, RelayEnd, RelayWatch, Side, Socket } from '../socket.ts'
 
 /** What a frame takes in memory beside its own bytes. */
 const frameBytes = 64

@@ -26,6 +26,7 @@ export const usage = `trunkline [options]
   --help         this text
 
 Environment: TRUNKLINE_CONFIG (the configuration as JSON), TRUNKLINE_TOKEN (a gateway token),
+TRUNKLINE_SESSION_SECRET (a part of the key that signs session tokens),
 and each provider's own key variable (OPENAI_API_KEY, ANTHROPIC_API_KEY, ...).`
 
 const defaultFile = 'trunkline.config.json'

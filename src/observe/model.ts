@@ -47,17 +47,24 @@ const named = new Set(['model', 'model_id', 'modelId', 'models'])
 export function modelsInText(text: string): string[] | undefined {
   if (!isJson(text)) return undefined
   const found: string[] = []
-  /** Where the value of a member that names models goes on; it may be a list. */
-  let next: number | undefined
+  /** Where the last string ended; and lists that are open since a member that names models, below 0 for none. */
+  let [at, depth] = [0, -1]
   for (const { 0: whole, 1: raw = '', 2: colon, index } of text.matchAll(strings)) {
+    for (const char of text.slice(at, index).replace(/[^[\]]/g, '')) depth = nest(depth, char)
+    const isFirst = depth === 0 && index === at
     const value = raw.includes('\\') ? (JSON.parse(`"${raw}"`) as string) : raw
-    const end = index + whole.length
-    const isValue = next !== undefined && colon === undefined && /^[\s[,]*$/.test(text.slice(next, index))
-    if (isValue) found.push(value.replace(/^models\//, ''))
-    if (!isValue) next = colon !== undefined && named.has(value) ? end : undefined
-    else next = text.startsWith('"', next) ? undefined : end
+    at = index + whole.length
+    if (colon !== undefined && depth <= 0) depth = named.has(value) ? 0 : -1
+    if (colon === undefined && (isFirst || depth > 0)) found.push(value.replace(/^models\//, ''))
   }
   return found
+}
+
+/** A list that is no value of such a member has no depth, and one that has ended has none any more. */
+function nest(depth: number, bracket: string): number {
+  if (depth < 0) return depth
+  const next = depth + (bracket === '[' ? 1 : -1)
+  return next === 0 ? -1 : next
 }
 
 function isJson(text: string): boolean {

@@ -101,6 +101,7 @@ export function createProviders(
     if (fallback !== undefined && other?.realtime.dialect !== realtime.dialect)
       throw new TypeError(`providers.${slug}: realtime_fallback is no provider of the same dialect`)
   }
+  for (const provider of providers.values()) assertFallback(provider, providers)
   const headers = [...providers.values()].flatMap((provider) => provider.credentialHeaders)
   let custom: ReadonlyMap<string, { readonly provider: Provider; readonly from: string }> = new Map()
   return {
@@ -121,6 +122,13 @@ export function createProviders(
       custom = new Map(entries)
     },
   }
+}
+
+function assertFallback({ slug, fallback, realtime }: Provider, all: ReadonlyMap<string, Provider>): void {
+  if (fallback === undefined) return
+  const other = all.get(fallback)
+  if (!other || other.realtime.dialect !== realtime.dialect)
+    throw new TypeError(`providers.${slug}: realtime_fallback is no provider of the same dialect`)
 }
 
 function toProvider(slug: string, own: ProviderSettings, env: Env): Provider {

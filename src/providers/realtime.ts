@@ -90,7 +90,9 @@ function createAddress({ row, socket, own, settled }: RealtimeParts): Realtime['
 /** With an address of its own, every spelling of the row's default endpoint means just that address. */
 function toRoot(paths: readonly PathRule[]): readonly PathRule[] {
   const home = paths.find(({ from }) => from === '')?.to
-  return paths.map((rule) => (rule.to === home ? { ...rule, to: '' } : rule))
+  if (home === undefined) return paths
+  const prefixed = paths.filter(({ to }) => to === '{rest}').map(({ from }) => from.replace('{rest}', home))
+  return [...['', home, ...prefixed].map((from) => ({ from, to: '' })), ...paths]
 }
 
 function inQuery(

@@ -6,6 +6,7 @@ import { OpenAIRealtimeWS } from 'openai/realtime/ws'
 import { ResponsesWS } from 'openai/resources/responses/ws'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Started, startGateway } from '../launch.ts'
+import { relay } from '../relay-client.ts'
 import type { Target } from '../target.ts'
 
 const token = 'tk-realtime-clients-8d10'
@@ -26,7 +27,7 @@ export function realtimeClientsSuite(target: Target): void {
     const google = { base_url: mock.url, api_key: 'key-stored' }
     gateway = await startGateway(target.runtime, {
       tokens: [{ name: 'clients', token }],
-      providers: { openai, google, 'google-ai-studio': google },
+      providers: { openai, google, 'google-ai-studio': google, gone: { base_url: 'http://127.0.0.1:9' } },
     })
   })
   afterAll(async () => {
@@ -96,6 +97,37 @@ export function realtimeClientsSuite(target: Target): void {
       expect(await turn).toBe('Hi there!')
       session.close()
     }
+  })
+
+  test('a key that came in a subprotocol or a query is in nothing the gateway says', async () => {
+    const canary = 'sk-canary-90f2ab67'
+    const own = { ...target, url: gateway!.url, ws: gateway!.url.replace('http', 'ws') }
+    const said: unknown[] = []
+    for (const path of [
+      '/openai/realtime?model=m',
+      '/google?',
+      '/gone?',
+      '/openai/nowhere?',
+      '/openai?model=m&x=%',
+    ])
+      for (const [search, offer] of [
+        [`&api_key=${canary}&key=${canary}`, []],
+        ['', [`openai-insecure-api-key.${canary}`]],
+      ] as const) {
+        const protocols = ['realtime', ...offer, `cf-aig-authorization.${token}`]
+        const answer = relay(own, path + search, { protocols })
+        said.push(
+          await answer.then(
+            async ({ socket, headers, closed }) => {
+              socket.close()
+              return [headers, await closed]
+            },
+            (error: Error) => error.message,
+          ),
+        )
+      }
+    expect(said).toHaveLength(10)
+    expect(JSON.stringify(said) + gateway!.output()).not.toContain(canary)
   })
 
   test('openai: a refusal is the SDK’s own error', async () => {

@@ -22,6 +22,8 @@ declare const Deno: {
 
 const offerHeader = 'sec-websocket-protocol'
 const stopMs = 1_000
+/** For the close frames that a drain has sent. */
+const closeMs = 50
 
 /** Serve on Deno. */
 export async function serve(config: Config, { port, host, env, data }: ServeOptions): Promise<Server> {
@@ -30,7 +32,8 @@ export async function serve(config: Config, { port, host, env, data }: ServeOpti
   return {
     url: toUrl(host, server.addr.port),
     async stop() {
-      await gateway.drain() // first, as a shutdown closes every socket at once
+      await gateway.drain() // first, as a shutdown closes every socket at once, with a reason of its own
+      await new Promise((resolve) => setTimeout(resolve, closeMs))
       await Promise.race([server.shutdown(), new Promise((resolve) => setTimeout(resolve, stopMs))])
     },
   }

@@ -140,3 +140,21 @@ test('a side that takes nothing for too long is given up, and both know why', {
   for (let index = 0; index < 24; index += 1) socket.send(frame)
   expect(await closed).toMatchObject({ code: 1013, reason: 'reader too slow' })
 })
+
+test.each(['node', 'bun', 'deno'] as const)(
+  '%s: a gateway that stops ends its sessions, and tells both sides',
+  {
+    timeout: 60_000,
+  },
+  async (runtime) => {
+    const openai = { base_url: `${emulator.url}/openai` }
+    const stopping = await startGateway(runtime, { providers: { openai }, limits: { drainSeconds: 1 } })
+    const own = { ...target, runtime, url: stopping.url, ws: stopping.url.replace('http', 'ws') }
+    const key = newKey()
+    const { closed } = await relay(own, '/openai', { control: { key } })
+    const code = stopping.terminate()
+    expect(await closed).toMatchObject({ code: 1001, reason: 'the gateway stops' })
+    expect(await ended(target, key)).toMatchObject({ closeCode: 1001, closeReason: 'the gateway stops' })
+    expect(await code).toBe(0)
+  },
+)

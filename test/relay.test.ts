@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ended, newKey, now } from './client.ts'
 import { type Started, startEmulator, startGateway } from './launch.ts'
-import { type Relayed, type RelayOptions, relay } from './relay-client.ts'
+import { type Relayed, type RelayOptions, refused, relay } from './relay-client.ts'
 import type { Target } from './target.ts'
 
 const sessions = 1_000
@@ -158,3 +158,16 @@ test.each(['node', 'bun', 'deno'] as const)(
     expect(await code).toBe(0)
   },
 )
+
+test('no more sessions at once than the gateway takes', { timeout: 30_000 }, async () => {
+  const openai = { base_url: `${emulator.url}/openai` }
+  const small = await startGateway('node', { providers: { openai }, limits: { sessions: 2 } })
+  const own = { ...target, url: small.url, ws: small.url.replace('http', 'ws') }
+  const [first] = await Promise.all([relay(own, '/openai'), relay(own, '/openai')])
+  expect((await refused(relay(own, '/openai'))).status).toBe(429)
+  first.socket.close()
+  await first.closed
+  const next = await relay(own, '/openai')
+  next.socket.terminate()
+  await small.stop()
+})

@@ -2,6 +2,7 @@ import crossws from 'crossws/adapters/bun'
 import { type Config, createGateway } from '../src/index.ts'
 import { limits } from '../src/limits.ts'
 import { isLoopback } from '../src/loopback.ts'
+import { createConnect } from './connect.ts'
 import { hooksFor } from './crossws.ts'
 import { idleSeconds, isUpgrade, report, type ServeOptions, type Server, toUrl } from './server.ts'
 import { givenBy } from './sqlite.ts'
@@ -24,16 +25,23 @@ declare const Bun: {
   }): BunServer
 }
 
+/** Bun's own, which stands in for the package of that name; a bundler, finding none, leaves it alone. */
+const socketModule: string = 'ws'
 /** Uploads pass through, so this only bounds what a client may send at all. */
 const requestBytesMax = 1 << 30
 
 /** Serve on Bun. */
 export async function serve(given: Config, { port, host, env, data }: ServeOptions): Promise<Server> {
   const config = { ...given, isLocal: isLoopback(host) }
+  const { WebSocket } = (await import(socketModule)) as typeof import('ws')
   const init = { timeout: false } // Bun's own option: no end after five minutes
   const gateway = createGateway(
     config,
-    { fetch: (request, signal) => fetch(request, { ...init, signal } as RequestInit), report },
+    {
+      fetch: (request, signal) => fetch(request, { ...init, signal } as RequestInit),
+      connect: createConnect(WebSocket),
+      report,
+    },
     await givenBy(env, data),
   )
   const sockets = crossws({ hooks: hooksFor(gateway, report), idleTimeout: idleSeconds * 2 })

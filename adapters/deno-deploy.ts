@@ -17,7 +17,7 @@ function fromEnv(): { handler: (request: Request, info: object) => Promise<Respo
   try {
     const config = parseConfig(readEnvConfig(process.env), process.env)
     if (isOpen(config)) return { handler: refuseAll(new GatewayError('not_configured')) }
-    const gateway = createGateway(config, { fetch: outbound, report }, { ...parts, env: process.env })
+    const gateway = createGateway(config, { ...outbound, report }, { ...parts, env: process.env })
     return { handler: createHandler(gateway), gateway }
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error

@@ -1,7 +1,9 @@
 import type { Hooks, Peer } from 'crossws'
 import crossws from 'crossws/adapters/deno'
-import { type Config, createGateway, type Gateway } from '../src/index.ts'
+import { WebSocket } from 'ws'
+import { type Config, createGateway, type Gateway, type Runtime } from '../src/index.ts'
 import { isLoopback } from '../src/loopback.ts'
+import { createConnect } from './connect.ts'
 import { hooksFor } from './crossws.ts'
 import { idleSeconds, isUpgrade, report, type ServeOptions, type Server, stopMs, toUrl } from './server.ts'
 import { givenBy } from './sqlite.ts'
@@ -20,29 +22,35 @@ declare const Deno: {
 }
 
 const offerHeader = 'sec-websocket-protocol'
+/** For the close frames that a drain has sent. */
+const closeMs = 50
 
 /** Serve on Deno. */
 export async function serve(given: Config, { port, host, env, data }: ServeOptions): Promise<Server> {
   const config = { ...given, isLocal: isLoopback(host) }
-  const gateway = createGateway(config, { fetch: outbound, report }, await givenBy(env, data))
+  const gateway = createGateway(config, { ...outbound, report }, await givenBy(env, data))
   const server = Deno.serve({ port, hostname: host, onListen: () => undefined }, createHandler(gateway))
   return {
     url: toUrl(host, server.addr.port),
     async stop() {
-      await gateway.drain() // first, as a shutdown closes every socket at once
+      await gateway.drain() // first, as a shutdown closes every socket at once, with a reason of its own
+      await new Promise((resolve) => setTimeout(resolve, closeMs))
       await Promise.race([server.shutdown(), new Promise((resolve) => setTimeout(resolve, stopMs))])
     },
   }
 }
 
 /**
- * Deno decodes an answer only where it chose the codings itself, and passes on the length of a body only where that is
- * not in a request.
+ * Deno's ways out. It decodes an answer only where it chose the codings itself, and passes on the length of a body only
+ * where that is not in a request.
  */
-export function outbound(request: Request, signal: AbortSignal): Promise<Response> {
-  const { url, method, headers, body, redirect } = request
-  headers.delete('accept-encoding')
-  return fetch(url, { method, headers, body, redirect, signal })
+export const outbound: Pick<Runtime, 'fetch' | 'connect'> = {
+  fetch(request, signal) {
+    const { url, method, headers, body, redirect } = request
+    headers.delete('accept-encoding')
+    return fetch(url, { method, headers, body, redirect, signal })
+  },
+  connect: createConnect(WebSocket),
 }
 
 /** HTTP and sockets of a gateway as one Deno handler; for `Deno.serve`, and for Deno Deploy. */

@@ -2,10 +2,13 @@ import type { Server as HttpServer, IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { serve as listen } from '@hono/node-server'
 import crossws from 'crossws/adapters/node'
+import { WebSocket } from 'ws'
 import { type Config, createGateway } from '../src/index.ts'
 import { limits } from '../src/limits.ts'
 import { isLoopback } from '../src/loopback.ts'
+import { createConnect } from './connect.ts'
 import { hooksFor } from './crossws.ts'
+import { releasing, toRequest } from './node-upgrade.ts'
 import { idleSeconds, isUpgrade, report, type ServeOptions, type Server, stopMs, toUrl } from './server.ts'
 import { givenBy } from './sqlite.ts'
 
@@ -17,11 +20,11 @@ export async function serve(given: Config, { port, host, env, data }: ServeOptio
   const config = { ...given, isLocal: isLoopback(host) }
   const gateway = createGateway(
     config,
-    { fetch: (request, signal) => fetch(request, { signal }), report },
+    { fetch: (request, signal) => fetch(request, { signal }), connect: createConnect(WebSocket), report },
     await givenBy(env, data),
   )
   const sockets = crossws({
-    hooks: hooksFor(gateway, report),
+    hooks: releasing(hooksFor(gateway, report)),
     idleTimeout: idleSeconds,
     serverOptions: { maxPayload: limits.messageBytes, perMessageDeflate: false },
   })
@@ -40,7 +43,7 @@ export async function serve(given: Config, { port, host, env, data }: ServeOptio
   server.on('upgrade', (request, socket, head) => {
     // crossws attaches no listener until its hook is done, and a reset before that would end the process.
     socket.on('error', () => socket.destroy())
-    sockets.handleUpgrade(request, socket, head).catch((error: unknown) => {
+    sockets.handleUpgrade(request, socket, head, toRequest(request, socket)).catch((error: unknown) => {
       report('upgrade', error)
       socket.destroy()
     })

@@ -1,4 +1,5 @@
 import type { Config, Env } from '../src/index.ts'
+import { limits } from '../src/limits.ts'
 
 /** How to listen. */
 export interface ServeOptions {
@@ -30,6 +31,35 @@ export const stopMs = 1_000
 /** Faults that no caller can act on. Errors of this project carry no secrets in their messages. */
 export function report(where: string, error: unknown): void {
   console.error(`trunkline: ${where}:`, error instanceof Error ? (error.stack ?? error.message) : error)
+}
+
+/** Bytes that are sent between two looks at a buffer, as a look may cost as much as a short frame. */
+const lookBytes = 65_536
+
+/** Tells after each frame how long the next should wait: undefined while a buffer holds no more than it may. */
+export function createRoom(
+  bytesMax: number,
+  buffered: () => number,
+  isOpen: () => boolean,
+): (sentBytes: number) => Promise<void> | undefined {
+  const hasRoom = (): boolean => !isOpen() || buffered() <= bytesMax
+  let unseen = 0
+  return (sentBytes) => {
+    unseen += sentBytes
+    if (unseen < lookBytes) return undefined
+    unseen = 0
+    return hasRoom() ? undefined : untilRoom(hasRoom)
+  }
+}
+
+function untilRoom(hasRoom: () => boolean): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setInterval(() => {
+      if (!hasRoom()) return
+      clearInterval(timer)
+      resolve()
+    }, limits.socketPollMs)
+  })
 }
 
 /** Whether a request is the handshake of a WebSocket (RFC 6455, 4.1); with any other upgrade it is a plain request. */

@@ -1,6 +1,6 @@
 import { en } from 'zod/locales'
 import * as z from 'zod/mini'
-import { type SessionLimits, sessionDefaults } from './limits.ts'
+import { type SessionLimits, sessionDefaults, sessionLimits } from './limits.ts'
 import { type PriceSettings, priceSettings } from './prices.ts'
 import type { Backoff, RateSettings, SpendRule } from './types.ts'
 
@@ -22,6 +22,7 @@ const origin = z
   .string()
   .check(z.refine((text) => text === '*' || URL.parse(text)?.origin === text, '*, or as https://app.example'))
 const httpUrl = z.url({ protocol: /^https?$/ })
+const socketUrl = z.url({ protocol: /^wss?$/ })
 
 /** Settings of one gateway, in the management API's own field names. */
 export interface GatewaySettings extends RateSettings {
@@ -85,6 +86,10 @@ export interface ProviderSettings {
   auth_scheme?: string | undefined
   /** Sent with every call. */
   headers?: Record<string, string> | undefined
+  /** Where its own WebSockets are dialled, for any path that means its realtime endpoint. Default: the row's. */
+  realtime_url?: string | undefined
+  /** A provider of the same dialect that is dialled when this one refuses or fails, with its own stored key. */
+  realtime_fallback?: string | undefined
   /** Fills `{account_id}` in the base URL of `workers-ai`. */
   account_id?: string | undefined
   /** The wire of its chat, by the name of a dialect. Default: the row's; of a new row `openai`. */
@@ -215,22 +220,9 @@ const providerSettings = z.strictObject({
   dialect: z.optional(z.string()),
   models: z.optional(z.array(z.string())),
   stream_usage: z.optional(z.boolean()),
+  realtime_url: z.optional(socketUrl),
+  realtime_fallback: z.optional(slug),
   prices: z.optional(z.array(priceSettings)),
-})
-
-const count = (name: keyof SessionLimits, min = 1) =>
-  z._default(z.int().check(z.minimum(min)), sessionDefaults[name])
-
-const sessionLimits = z.strictObject({
-  inFlight: count('inFlight'),
-  queued: count('queued', 0),
-  windowBytes: count('windowBytes'),
-  runBytes: count('runBytes'),
-  heldBytes: count('heldBytes'),
-  detachSeconds: count('detachSeconds'),
-  heartbeatSeconds: count('heartbeatSeconds'),
-  sessions: count('sessions'),
-  drainSeconds: count('drainSeconds', 0),
 })
 
 const configSchema = z.strictObject({

@@ -10,24 +10,28 @@ import type { ProviderTable } from './providers/row.ts'
 import { createRooms, toRetention } from './rooms.ts'
 import { answerCall, createAnswer, type Respond } from './routes/answer.ts'
 import { type Asking, type Compat, compatSlug, type Room } from './routes/context.ts'
+import { mintToken } from './routes/mint.ts'
 import { readNative } from './routes/native.ts'
 import { type Place, placeOf } from './routes/places.ts'
+import { grantRelay } from './routes/realtime.ts'
 import { toFailure } from './routes/respond.ts'
 import { answerQuery, describeRun, resumeRun, stopRun } from './routes/runs.ts'
-import { grantUpgrade, keepSession, type SessionStart, serveSocket, type Upgrade } from './routes/session.ts'
+import { grantUpgrade, keepSession, serveSocket } from './routes/session.ts'
 import { readUniversal } from './routes/universal.ts'
+import type { RelayStart, SessionStart, Upgrade } from './routes/upgrade.ts'
 import type { RunQuery } from './runs/elsewhere.ts'
 import type { HomeOptions } from './runs/held.ts'
 import { Home } from './runs/home.ts'
 import type { SessionState } from './runs/run.ts'
 import type { Session } from './session/host.ts'
 import { LiveSession } from './session/server.ts'
+import type { Socket } from './socket.ts'
 import { type Cache, createMemoryCache } from './store/cache.ts'
 import { type Counters, createMemoryCounters } from './store/counters.ts'
 import type { Logs } from './store/logs.ts'
 import type { Settings } from './store/settings.ts'
 import { createLogWriter } from './store/writer.ts'
-import type { Runtime, Socket } from './types.ts'
+import type { Runtime } from './types.ts'
 
 /** The product. Neither `fetch` nor `upgrade` rejects. `home` is where sessions and runs live; default: here. */
 export interface Gateway {
@@ -36,7 +40,7 @@ export interface Gateway {
   /** Decide on a WebSocket upgrade: a refusal to send as it is, or a grant. */
   upgrade(request: Request, home?: Home): Promise<Response | Upgrade>
   /** Serve a socket whose upgrade was granted. */
-  open(socket: Socket, start: SessionStart, home?: Home): Session
+  open(socket: Socket, start: SessionStart | RelayStart, home?: Home): Session
   /** Hold a session whose memory is gone, so that it can be taken up again. */
   restore(start: SessionStart, home: Home, kept: SessionState): void
   /** A home of its own, for a runtime that keeps each session in a place of its own. */
@@ -106,14 +110,18 @@ export function createGateway(config: Config, runtime: Runtime, given: Given = {
     async upgrade(request, home = here) {
       const requestId = newId()
       try {
-        const [, version, account, gateway, rest] = new URL(request.url).pathname.split('/')
-        if (version !== 'v1' || !account || !gateway || rest) throw new GatewayError('not_found')
-        return await grantUpgrade(request, requestId, await rooms.find(account, gateway), home)
+        const [, version, account, gateway] = new URL(request.url).pathname.split('/')
+        if (version !== 'v1' || !account || !gateway) throw new GatewayError('not_found')
+        const find = () => rooms.find(account, gateway)
+        const asking = { request, requestId, room: await find(), home }
+        const target = targetOf(request.url)
+        return target.slug ? await grantRelay(asking, target, find) : await grantUpgrade(asking)
       } catch (error) {
         return refuse('upgrade', error, requestId)
       }
     },
-    open: (socket, start, home = here) => serveSocket(socket, start, finder(start), home),
+    open: (socket, start, home = here) =>
+      'serve' in start ? start.serve(socket) : serveSocket(socket, start, finder(start), home),
     restore: (start, home, kept) => keepSession(start, finder(start), home, kept),
     createHome,
     async placeOf(request) {
@@ -174,6 +182,7 @@ function createApp({ find, report, refuse, health, manage }: Parts): Hono<{ Bind
   app.get('/v1/:account/:gateway/run/:run/resume', (c) => on(c, run(resumeRun, c.req.param('run'))))
   app.get('/v1/:account/:gateway/run/:run', (c) => on(c, run(describeRun, c.req.param('run'))))
   app.delete('/v1/:account/:gateway/run/:run', (c) => on(c, run(stopRun, c.req.param('run'))))
+  app.post('/v1/:account/:gateway/tokens/session', (c) => on(c, mintToken))
   app.all('/v1/:account/:gateway/:provider/*', (c) => on(c, native))
   if (manage) app.all('/client/*', (c) => manage(c.req.raw))
   app.notFound(() => toFailure(new GatewayError('not_found'), newId()))

@@ -1,3 +1,5 @@
+import * as z from 'zod/mini'
+
 /** Every limit of the gateway, with its unit. Those an operator may set are fields of the configuration too. */
 export const limits = {
   /** One message on a socket; the ceiling of Workers, kept everywhere. */
@@ -50,6 +52,24 @@ export const limits = {
   retryAfterMs: 5_000,
   /** A client's or provider's frame buffer beyond which sending waits. */
   socketBufferBytes: 8_388_608,
+  /** The same for each side of a relay: beyond it the other side is not read, where the runtime allows that. */
+  relayBufferBytes: 1_048_576,
+  /** Frames of one side of a relay that came all the same; beyond it both sides are closed. */
+  relayHeldBytes: 16_777_216,
+  /** How long one side of a relay may take nothing before both are closed. */
+  relayStallMs: 25_000,
+  /** How often it is looked whether a full buffer has room again. */
+  socketPollMs: 10,
+  /** From dialling a provider's socket to its answer, where the client names no time-out. */
+  dialMs: 10_000,
+  /** From a granted upgrade to the client's socket. */
+  openMs: 10_000,
+  /** Between two looks whether the token of a relayed session still holds. */
+  tokenCheckMs: 30_000,
+  /** What is wished of a session token. */
+  mintBytes: 65_536,
+  /** Of the body with which a provider refuses a socket. */
+  refusalBytes: 65_536,
 } as const
 
 /** Limits of sessions and runs, as an operator may set them (PROTOCOL.md, "Limits and closing"). */
@@ -86,3 +106,19 @@ export const sessionDefaults: SessionLimits = {
   sessions: 10_000,
   drainSeconds: 20,
 }
+
+const count = (name: keyof SessionLimits, min = 1) =>
+  z._default(z.int().check(z.minimum(min)), sessionDefaults[name])
+
+/** As they are configured. */
+export const sessionLimits: z.ZodMiniType<SessionLimits> = z.strictObject({
+  inFlight: count('inFlight'),
+  queued: count('queued', 0),
+  windowBytes: count('windowBytes'),
+  runBytes: count('runBytes'),
+  heldBytes: count('heldBytes'),
+  detachSeconds: count('detachSeconds'),
+  heartbeatSeconds: count('heartbeatSeconds'),
+  sessions: count('sessions'),
+  drainSeconds: count('drainSeconds', 0),
+})

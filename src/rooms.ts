@@ -2,12 +2,14 @@ import { type Config, type Env, type GatewaySettings, isAuthenticated } from './
 import { GatewayError } from './errors.ts'
 import type { Assemble } from './observe/assemble/assemble.ts'
 import type { CreatePricing, Pricing } from './observe/pricing.ts'
+import { createDial } from './pipeline/dial.ts'
 import { createPipeline } from './pipeline/index.ts'
 import { createSend } from './pipeline/send.ts'
 import { type KeySource, withKeys } from './providers/keyed.ts'
 import { createProviders, type LiveProviders } from './providers/providers.ts'
 import type { ProviderTable } from './providers/row.ts'
 import type { Compat, Room } from './routes/context.ts'
+import { createSessionTokens, type SessionTokens } from './routes/session-tokens.ts'
 import { createTokens, type LiveTokens } from './routes/tokens.ts'
 import type { Cache } from './store/cache.ts'
 import type { Counters } from './store/counters.ts'
@@ -56,6 +58,7 @@ export function createRooms(base: Base): Rooms {
   const { config, runtime, env = {} } = base
   const providers = createProviders(config.providers, env, base.providers)
   const tokens = createTokens(config.tokens)
+  const sessions = createSessionTokens(tokens, env.TRUNKLINE_SESSION_SECRET)
   let keyrings: Usable['keyrings'] = new Map()
   /** A provider's key in the configuration comes before one that is stored for whoever names none. */
   const keysOf = (gateway: string): KeySource => ({
@@ -72,7 +75,7 @@ export function createRooms(base: Base): Rooms {
     found: (slug) => keyrings.get(gateway)?.found(slug) ?? [],
   })
 
-  const toRoom = createToRoom(base, { providers, tokens, keysOf })
+  const toRoom = createToRoom(base, { providers, tokens, sessions, keysOf })
   const configured = new Map(config.gateways.map((settings) => [settings.id, toRoom(settings)]))
   let rooms: ReadonlyMap<string, Room> = configured
 
@@ -111,13 +114,14 @@ export function createRooms(base: Base): Rooms {
 interface Shared {
   readonly providers: LiveProviders
   readonly tokens: LiveTokens
+  readonly sessions: SessionTokens
   readonly keysOf: (gateway: string) => KeySource
 }
 
 /** Makes the room of one gateway's settings. */
 function createToRoom(
   base: Base,
-  { providers, tokens, keysOf }: Shared,
+  { providers, tokens, sessions, keysOf }: Shared,
 ): (settings: GatewaySettings) => Room {
   const { config, runtime, assemble, compat, writer, counters, cache } = base
   const takesUsage = (slug: string) => providers.get(slug)?.takesUsage ?? false
@@ -133,7 +137,7 @@ function createToRoom(
       get required() {
         return isAuthenticated(settings, tokens.size)
       },
-      tokens,
+      tokens: sessions,
       slots: providers.credentialHeaders,
     }
     const recording = writer && {
@@ -144,9 +148,21 @@ function createToRoom(
       secretsOf: (slug: string) => own.get(slug)?.secrets ?? [],
       assemble,
     }
-    const send = createSend(own, runtime)
-    const run = createPipeline({ settings, send, pricing, takesUsage, cache, counters, recording, runtime })
-    return { settings, gate, providers: own, run, defaults: toDefaults(settings), compat, aliases, models }
+    const [send, dial] = [createSend(own, runtime), createDial(own, runtime)]
+    const pipeline = createPipeline({
+      settings,
+      providers: own,
+      send,
+      dial,
+      pricing,
+      takesUsage,
+      cache,
+      counters,
+      recording,
+      runtime,
+    })
+    const defaults = toDefaults(settings)
+    return { settings, gate, providers: own, ...pipeline, defaults, compat, aliases, models }
   }
 }
 

@@ -1,3 +1,5 @@
+import type { Connected, Dial, Listener } from './socket.ts'
+
 /** The words of the whole project. Each is used in this sense only; see the README's "How it is built". */
 
 import type { GatewayError } from './errors.ts'
@@ -9,20 +11,38 @@ export interface Runtime {
    * response is there; it comes beside the request, since a request holds its signal by a weak reference only.
    */
   fetch(request: Request, signal: AbortSignal): Promise<Response>
+  /**
+   * Dial a provider's WebSocket, which the standard constructor cannot do with headers. The listener hears it from its
+   * first frame on, which may come before the promise resolves. A refusal resolves with what the provider answered.
+   * Rejects when there is no answer, and when the signal aborts before there is one.
+   */
+  connect(url: URL, dial: Dial, listener: Listener): Promise<Connected | Response>
   /** Told of every fault that no caller can act on. Must not throw. */
   report(where: string, error: unknown): void
   /** Keeps work going that is not over with the response, where the runtime would end it. Must not throw. */
   defer?(work: Promise<unknown>): void
 }
 
-/** Text frames are strings, binary frames are bytes. */
-export type Frame = string | Uint8Array
-
-/** One end of a WebSocket, a client's or a provider's. */
-export interface Socket {
-  /** Resolves once the peer's buffer is below the adapter's limit. Never rejects: a closed peer swallows frames. */
-  send(frame: string): Promise<void>
-  close(code: number, reason: string): void
+/** What a session token is for; what is absent is not limited. In lists, `*` stands for any text, but in origins. */
+export interface Grant {
+  /** UUIDv7, of the token. */
+  readonly id: string
+  /** Digest of the token that made it. */
+  readonly parent: string
+  readonly gateway: string
+  /** Milliseconds since the epoch. */
+  readonly expiresAt: number
+  /** Of the pages that may use it. */
+  readonly origins?: readonly string[] | undefined
+  /** Slugs. */
+  readonly providers?: readonly string[] | undefined
+  /** With or without `{provider}/` before them. */
+  readonly models?: readonly string[] | undefined
+  /** Ends of paths at the provider. */
+  readonly endpoints?: readonly string[] | undefined
+  readonly requests?: number | undefined
+  /** US dollars. */
+  readonly cost?: number | undefined
 }
 
 /** Who makes a call: a gateway token, or nobody on a gateway without authentication. */
@@ -33,6 +53,8 @@ export interface Principal {
   readonly credential: string | null
   /** Limits of its own. */
   readonly rates?: RateSettings
+  /** Of a session token. */
+  readonly grant?: Grant
 }
 
 /** A rate limit, in the management API's own field names. */

@@ -6,8 +6,9 @@ import { pipeline } from 'node:stream/promises'
 import { build } from 'esbuild'
 import { type Browser, chromium, type Page as Tab } from 'playwright-core'
 import { afterAll, beforeAll, expect, inject, test } from 'vitest'
+import { ended, newKey, post } from './client.ts'
 import { tokens } from './config.ts'
-import type { Page } from './flows/page.ts'
+import type { Page, Spoken } from './flows/page.ts'
 import { root } from './launch.ts'
 import { startProxy } from './proxy.ts'
 
@@ -37,6 +38,23 @@ afterAll(async () => {
   await browser?.close()
   server?.close()
 })
+
+/** A session token, as an application's server makes it for its pages. */
+async function mint(asked: object): Promise<string> {
+  const headers = { 'cf-aig-authorization': tokens.all }
+  const response = await post(`${target.url}/v1/default/browser/tokens/session`, asked, headers)
+  return ((await response.json()) as { token: string }).token
+}
+
+/** What came of speaking with a provider's own socket through a gateway. */
+function speak(path: string, token: string, frames = 200, gateway = 'browser'): Promise<Spoken> {
+  const asked = [
+    `${gatewayOf(gateway)}${path}`,
+    ['realtime', `cf-aig-authorization.${token}`],
+    frames,
+  ] as const
+  return tab.evaluate(([url, protocols, count]) => page.speak(url, [...protocols], count), asked)
+}
 
 /** The page's program, as a bundler makes it for browsers. */
 async function bundle(): Promise<Uint8Array> {
@@ -80,7 +98,7 @@ test("a page in Chromium: every SDK's flows over a line and over fetch, and stre
     gateway: gatewayOf('browser'),
     cut: `ws://127.0.0.1:${proxy.port}/v1/default/browser`,
     upstream: `${origin}/emulator`,
-    token: tokens.all,
+    token: await mint({ origins: [origin], lifetime: 600 }),
   }
   const failures = await tab.evaluate((asked) => page.run(asked), places)
   clearInterval(timer)
@@ -104,4 +122,33 @@ test.each([
   const asked = [gatewayOf(id), token] as const
   const found = await tab.evaluate(([gateway, secret]) => page.isLetIn(gateway, secret), asked)
   expect(found).toEqual(expected)
+})
+
+test('a page speaks with a provider’s own socket by a session token, in sound and words', async () => {
+  const key = newKey()
+  const token = await mint({ origins: [origin], models: ['gpt-realtime'], providers: ['openai'] })
+  const path = `/openai?model=gpt-realtime&x-upstream=${encodeURIComponent(JSON.stringify({ key }))}`
+  const spoken = { protocol: 'realtime', same: 200, code: 3_000, reason: 'done' }
+  expect(await speak(path, token)).toEqual(spoken)
+  const entry = await ended(target, key)
+  expect(entry).toMatchObject({ framesSeen: 200, closeCode: 3_000, closeReason: 'done' })
+  expect(JSON.stringify(entry)).not.toContain(token)
+})
+
+test('a session token is of no use to a page beyond what it is for', async () => {
+  const never = { protocol: null, same: 0, code: 1_006, reason: '' }
+  const elsewhere = await mint({ origins: ['https://app.example'] })
+  expect(await speak('/openai?model=m', elsewhere)).toEqual(never)
+  expect(
+    await tab.evaluate((asked) => page.isLetIn(...asked), [gatewayOf('browser'), elsewhere] as const),
+  ).toEqual({
+    socket: false,
+    http: true, // what it hears there is the refusal
+  })
+  const own = await mint({ origins: [origin], models: ['cheap'], requests: 2 })
+  expect(await speak('/openai?model=dear', own)).toEqual(never)
+  expect(await speak('/openai?model=cheap', own, 2, 'vault')).toEqual(never)
+  expect(await speak('/openai?model=cheap', own, 2)).toMatchObject({ same: 2, code: 3_000 })
+  expect(await speak('/openai?model=cheap', own, 2)).toMatchObject({ same: 2 })
+  expect(await speak('/openai?model=cheap', own, 2)).toEqual(never)
 })

@@ -71,6 +71,16 @@ export function configFor(upstreamUrl: string): Record<string, unknown> {
       mine: { base_url: `${upstreamUrl}/mine/v1`, headers: { 'x-fixed': 'yes' } },
       keyed: { base_url: `${upstreamUrl}/keyed`, api_key: 'env:TEST_KEY' },
       offline: { base_url: deadUrl },
+      voice: {
+        base_url: `${upstreamUrl}/http`,
+        realtime_url: `${upstreamUrl.replace('http', 'ws')}/voice/socket`,
+      },
+      unsure: {
+        base_url: `${upstreamUrl}/unsure`,
+        headers: { 'x-upstream': '{"status":503}' },
+        realtime_fallback: 'keyed',
+      },
+      unreachable: { base_url: deadUrl, realtime_fallback: 'keyed' },
     },
   }
 }

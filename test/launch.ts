@@ -20,6 +20,7 @@ export type RuntimeName = (typeof runtimes)[number]
 /** A process started for a test. */
 export interface Started {
   readonly url: string
+  readonly pid: number
   /** All it has printed. */
   output(): string
   /** Its exit code, once it has ended. */
@@ -118,6 +119,7 @@ export async function launch(
   }
   return {
     url,
+    pid: child.pid!,
     startMs,
     output: () => output,
     exitCode: () => child.exitCode,
@@ -138,7 +140,7 @@ async function stopGroup(child: ChildProcess): Promise<number | null> {
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
   signalGroup(child, 'SIGTERM')
   await Promise.race([ended, sleep(stopMs)])
-  if (child.exitCode === null) signalGroup(child, 'SIGKILL')
+  if (child.exitCode === null && child.signalCode === null) signalGroup(child, 'SIGKILL')
   await ended
   return child.exitCode
 }

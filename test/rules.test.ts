@@ -30,6 +30,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
 const alone = new Set(['client'])
 const shared = new Set([
   'types',
+  'socket',
   'errors',
   'limits',
   'config',
@@ -43,6 +44,7 @@ const shared = new Set([
   'eventstream',
   'pause',
   'json',
+  'wildcard',
 ])
 
 const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })

@@ -14,6 +14,7 @@ import { createSettings } from '../../src/store/settings.ts'
 import { parts } from '../parts.ts'
 import { refuseAll } from '../refuse.ts'
 import { report } from '../server.ts'
+import { connect } from './relay.ts'
 import { cacheOf, countersOf, logsOf, type StoreNamespace, settingsOf } from './store.ts'
 
 /** The Worker's bindings; text ones are the environment of the configuration. */
@@ -72,7 +73,7 @@ function make(bindings: Bindings): Made {
       keepBytes: config.limits.runBytes,
       gateway: createGateway(
         config,
-        { fetch: (request, signal) => fetch(request, { signal }), report, defer: waitUntil },
+        { fetch: (request, signal) => fetch(request, { signal }), connect, report, defer: waitUntil },
         {
           env,
           ...parts,

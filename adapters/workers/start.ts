@@ -91,7 +91,7 @@ async function untilWritten(url: string): Promise<void> {
 
 /** Variables the Worker may see: our own, each provider's key, and those that the configuration refers to. */
 function namesOf(env: NodeJS.ProcessEnv): readonly string[] {
-  const own = ['CONFIG', 'TOKEN', 'LOOPBACK', 'MASTER_KEY', 'MASTER_KEYS_OLD'].map(
+  const own = ['CONFIG', 'TOKEN', 'SESSION_SECRET', 'LOOPBACK', 'MASTER_KEY', 'MASTER_KEYS_OLD'].map(
     (name) => `TRUNKLINE_${name}`,
   )
   const keys = Object.values(table).flatMap((row) => row.env ?? [])

@@ -1,5 +1,6 @@
 import { isUpgrade } from '../server.ts'
 import { type Bindings, gatewayOf } from './made.ts'
+import { accept } from './relay.ts'
 import { homeHeader, Session } from './session.ts'
 import { Store } from './store.ts'
 
@@ -20,7 +21,8 @@ const worker: { fetch(request: Request, bindings: Bindings): Promise<Response> }
     // Asked here first, so that a refusal wakes no object; the object asks again for itself.
     const granted = await one.gateway.upgrade(request)
     if (granted instanceof Response) return granted
-    const { wire, id } = granted.session
+    if ('serve' in granted.start) return accept(granted)
+    const { wire, id } = granted.start
     const asked = wire === 'base' ? null : new URL(request.url).searchParams.get('session')
     const response = await at(asked && isHome.test(asked) ? asked : id, request)
     const other = response.status === 421 ? response.headers.get(homeHeader) : null

@@ -1,4 +1,5 @@
 import type { Price, PriceSettings } from '../prices.ts'
+import { fits } from '../wildcard.ts'
 
 /** A rule of the list. */
 export interface PriceRule extends Readonly<PriceSettings> {
@@ -88,20 +89,6 @@ function createLevel(rules: readonly PriceRule[]): Level {
     }
   open.sort((one, other) => other.letters - one.letters)
   return (name) => exact.get(name) ?? open.find(({ parts }) => fits(name, parts))?.rule
-}
-
-/** Whether a name is the parts in their order, the first at its start, the last at its end. */
-function fits(name: string, parts: readonly string[]): boolean {
-  const [first = '', ...rest] = parts
-  const last = rest.pop() ?? ''
-  if (!name.startsWith(first)) return false
-  let at = first.length
-  for (const part of rest) {
-    at = name.indexOf(part, at)
-    if (at < 0) return false
-    at += part.length
-  }
-  return name.length - last.length >= at && name.endsWith(last)
 }
 
 /** A day, a version of Bedrock's or a word that names a release of the same model. */

@@ -2,7 +2,8 @@ import { estimateInput, textOf } from '../observe/estimate.ts'
 import { modelOf } from '../observe/model.ts'
 import type { Pricing } from '../observe/pricing.ts'
 import type { Counters, Settlement } from '../store/counters.ts'
-import type { Account, Dimension, RateSettings, Runtime, SpendRule, Step, Watch } from '../types.ts'
+import type { Account, Dimension, Grant, RateSettings, Runtime, SpendRule, Step, Watch } from '../types.ts'
+import { grantLimit } from './grant.ts'
 import { admit, type Limit, scopesOf, windowOf } from './limit.ts'
 import type { Attempt, Try } from './record.ts'
 
@@ -22,29 +23,27 @@ export interface BudgetOptions {
   readonly runtime: Pick<Runtime, 'report' | 'defer'>
 }
 
+/** What one attempt is charged with. */
+export interface Tab {
+  /** Count what has been used up so far, at a time in ms since the epoch; default: when it began. Never rejects. */
+  settle(account: Account, at?: number): Promise<void>
+  /** The name of a limit that is reached by now, if one is. Never rejects. */
+  reached(): Promise<string | undefined>
+}
+
 /**
  * Tokens and money within their windows. A try is let through while a limit is not reached, and counts with its
  * estimate until its answer is over; so a limit is overrun by what the last try let through costs, and by what those
  * under way cost over their estimates, and by no more.
  */
 export function createBudget(options: BudgetOptions, next: Try): Try {
-  const { gateway, counters, runtime } = options
+  const { defer } = options.runtime
   return async (attempt) => {
-    const charges = chargesOf(options, attempt)
-    if (charges.length === 0) return next(attempt)
-    const { at } = await admit(
-      gateway,
-      charges.map(({ limit }) => limit),
-      counters,
-    )
+    const tab = await openTab(options, attempt)
+    if (!tab) return next(attempt)
     const settle = (account: Account): void => {
-      const settlements = charges.map(({ limit: { name: _, limit: __, ...claim }, read }): Settlement => {
-        return { ...claim, at, amount: (read(account) ?? 0) - claim.amount }
-      })
-      const work = counters
-        .settle(gateway, settlements)
-        .catch((error: unknown) => runtime.report('limits cannot be settled', error))
-      runtime.defer?.(work)
+      const work = tab.settle(account)
+      defer?.(work)
     }
     try {
       const sent = await next(attempt)
@@ -53,6 +52,39 @@ export function createBudget(options: BudgetOptions, next: Try): Try {
       settle({})
       throw error
     }
+  }
+}
+
+/**
+ * Hold an attempt against its limits.
+ * @returns undefined where none bears on it
+ * @throws GatewayError too_many_requests, once one of them is reached
+ */
+export async function openTab(options: BudgetOptions, attempt: Attempt): Promise<Tab | undefined> {
+  const { gateway, counters, runtime } = options
+  const charges = chargesOf(options, attempt)
+  if (charges.length === 0) return undefined
+  const limits = charges.map(({ limit }) => limit)
+  const { at: began } = await admit(gateway, limits, counters)
+  const counted = limits.map(({ amount }) => amount)
+  const fail = (error: unknown): void => runtime.report('limits cannot be settled', error)
+  return {
+    async settle(account, at = began) {
+      const settlements = charges.map(
+        ({ limit: { name: _, limit: __, ...claim }, read }, index): Settlement => {
+          const amount = read(account) ?? 0
+          const more = amount - (counted[index] ?? 0)
+          counted[index] = amount
+          return { ...claim, at, amount: more }
+        },
+      )
+      await counters.settle(gateway, settlements).catch(fail)
+    },
+    async reached() {
+      const claims = limits.map(({ name: _, ...claim }) => ({ ...claim, amount: 0 }))
+      const taken = await counters.take(gateway, claims).catch(fail)
+      return taken?.refused === undefined ? undefined : limits[taken.refused]?.name
+    },
   }
 }
 
@@ -89,7 +121,12 @@ function chargesOf({ gateway, rates, rules, pricing }: BudgetOptions, { call, st
     const amount = pricing.estimateCost(step) ?? 0
     return [{ limit: { name: id, key, limit, windowMs: window * 1_000, technique, amount }, read: readCost }]
   })
-  return [...tokens, ...spend]
+  return [...tokens, ...spend, ...grantedOf(call.principal.grant, pricing.estimateCost(step) ?? 0)]
+}
+
+function grantedOf(grant: Grant | undefined, amount: number): Charge[] {
+  if (grant?.cost === undefined) return []
+  return [{ limit: grantLimit(grant, 'cost', grant.cost, amount), read: readCost }]
 }
 
 const readTokens = ({ usage }: Account): number | undefined => usage && usage.inputTokens + usage.outputTokens

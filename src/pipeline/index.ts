@@ -1,12 +1,16 @@
 import type { GatewaySettings } from '../config.ts'
 import type { Pricing } from '../observe/pricing.ts'
+import type { Providers } from '../providers/providers.ts'
 import type { Cache } from '../store/cache.ts'
 import type { Counters } from '../store/counters.ts'
 import type { Handler, Runtime, Stage } from '../types.ts'
 import { createBudget } from './budget.ts'
 import { createCacheStage } from './cache.ts'
+import type { DialProvider } from './dial.ts'
+import { createGrantStage } from './grant.ts'
 import { createLimit } from './limit.ts'
 import { createRecord, type Recording, recordHit } from './record.ts'
+import { createRelayHandler, type RelayHandler } from './relayed.ts'
 import { createRoute } from './route.ts'
 import type { Send } from './send.ts'
 import { createTranslate, shapeErrors } from './translate.ts'
@@ -14,7 +18,9 @@ import { createTranslate, shapeErrors } from './translate.ts'
 /** What the pipeline of one gateway is made of. */
 export interface PipelineOptions {
   readonly settings: GatewaySettings
+  readonly providers: Providers
   readonly send: Send
+  readonly dial: DialProvider
   readonly cache: Cache
   readonly counters: Counters
   readonly recording: Recording | undefined
@@ -24,15 +30,25 @@ export interface PipelineOptions {
   readonly runtime: Runtime
 }
 
+/** What a call may come to. */
+export interface Pipeline {
+  /** An answer. */
+  readonly run: Handler
+  /** A session with a provider of its own. */
+  readonly relay: RelayHandler
+}
+
 /**
  * From a call to its result, over whichever way in it came. What is kept is answered before limits are looked at, as
  * it costs nothing; each try is held against what it may use up, and recorded.
  */
-export function createPipeline(options: PipelineOptions): Handler {
-  const { settings, send, cache, counters, recording, pricing, takesUsage, runtime } = options
+export function createPipeline(options: PipelineOptions): Pipeline {
+  const { settings, providers, send, dial, cache, counters, recording, pricing, takesUsage, runtime } =
+    options
   const asksUsage = (provider: string) => settings.stream_usage !== false && takesUsage(provider)
   const stages: readonly Stage[] = [
     shapeErrors,
+    createGrantStage(counters),
     createCacheStage({
       cache,
       ttl: settings.cache_ttl ?? null,
@@ -51,5 +67,8 @@ export function createPipeline(options: PipelineOptions): Handler {
   }
   const record = createRecord(send, { pricing, recording, asksUsage })
   const route = createRoute(createTranslate(createBudget(budget, record)))
-  return stages.reduceRight<Handler>((next, stage) => (call) => stage(call, next), route)
+  return {
+    run: stages.reduceRight<Handler>((next, stage) => (call) => stage(call, next), route),
+    relay: createRelayHandler({ providers, dial, budget, pricing, recording }),
+  }
 }

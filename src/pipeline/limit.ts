@@ -13,16 +13,27 @@ export interface Limit extends Claim {
 /** Requests of the gateway, and of the token, within their windows; counted before anything is sent. */
 export function createLimit(gateway: string, rates: RateSettings, counters: Counters): Stage {
   return async (call, next) => {
-    const limits = scopesOf(gateway, rates, call).flatMap(({ name, key, own }): Limit[] => {
-      const window = windowOf(own)
-      const limit = own.rate_limiting_limit
-      return window && limit ? [{ ...window, name, key: `requests ${key}`, limit, amount: 1 }] : []
-    })
-    if (limits.length === 0) return next(call)
-    const { headers } = await admit(gateway, limits, counters)
+    const headers = await countRequest({ gateway, rates, counters }, call)
     const result = await next(call)
-    return { ...result, headers: { ...headers, ...result.headers } }
+    return headers ? { ...result, headers: { ...headers, ...result.headers } } : result
   }
+}
+
+/**
+ * Count one request of a call.
+ * @returns how its limits stand, as headers; undefined without any
+ * @throws GatewayError too_many_requests
+ */
+export async function countRequest(
+  { gateway, rates, counters }: { gateway: string; rates: RateSettings; counters: Counters },
+  call: Call,
+): Promise<Readonly<Record<string, string>> | undefined> {
+  const limits = scopesOf(gateway, rates, call).flatMap(({ name, key, own }): Limit[] => {
+    const window = windowOf(own)
+    const limit = own.rate_limiting_limit
+    return window && limit ? [{ ...window, name, key: `requests ${key}`, limit, amount: 1 }] : []
+  })
+  return limits.length === 0 ? undefined : (await admit(gateway, limits, counters)).headers
 }
 
 /** Whose limits bear on a call. */
@@ -31,7 +42,9 @@ export function scopesOf(
   rates: RateSettings,
   { principal }: Pick<Call, 'principal'>,
 ): { name: string; key: string; own: RateSettings }[] {
-  const { credential, rates: own } = principal
+  const { rates: own, grant } = principal
+  // What a token has made counts as its own.
+  const credential = grant?.parent ?? principal.credential
   return [
     { name: 'gateway', key: gateway, own: rates },
     ...(own && credential ? [{ name: 'token', key: `${gateway} ${credential}`, own }] : []),

@@ -10,7 +10,7 @@ import { secretsIn } from '../observe/redact.ts'
 import type { PendingEntry } from '../store/writer.ts'
 import type { Account, Call, Cost, Ending, Step, Watch } from '../types.ts'
 import { makeEntry } from './entry.ts'
-import { isStreamed, toRow } from './row.ts'
+import { isStreamed, sizeOf, toRow } from './row.ts'
 import type { Send } from './send.ts'
 
 /** One try of one step of a call. */
@@ -196,14 +196,17 @@ class AttemptRecord implements Watch {
     if (!this.#recording) return
     const { attempt, isHit } = this.#init
     const { step } = attempt
+    const contentType = this.#response?.headers.get('content-type') ?? ''
     const row = toRow({
       ...attempt,
       id: this.id,
       startedAt: this.#startedAt,
       durationMs: this.#elapsedMs,
       firstByteMs: this.#firstByteMs,
-      response: this.#response,
-      size: this.#size,
+      status: this.#response?.status ?? null,
+      contentTypes: [step.headers.get('content-type') ?? '', contentType],
+      isStreamed: isStreamed(contentType),
+      sizes: [sizeOf(step), this.#size],
       account: this.account(),
       model: this.#model,
       ending,

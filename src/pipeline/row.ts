@@ -14,10 +14,15 @@ export interface Ended {
   readonly startedAt: number
   readonly durationMs: number
   readonly firstByteMs: number | undefined
-  /** Undefined where there was none. */
-  readonly response: Response | undefined
-  /** Bytes of its body. */
-  readonly size: number
+  /** Null where there was no answer. */
+  readonly status: number | null
+  /** Of the request and of the answer. */
+  readonly contentTypes: readonly [string, string]
+  readonly isStreamed: boolean
+  /** Bytes of both. */
+  readonly sizes: readonly [number | null, number]
+  /** Of both, where they are those of a relayed session. */
+  readonly frames?: readonly [number, number]
   /** As the provider names it. */
   readonly model: string
   readonly account: Account
@@ -28,9 +33,7 @@ export interface Ended {
 
 /** The row of an attempt. Its path, error and metadata may still hold secrets. */
 export function toRow(ended: Ended): LogRow {
-  const { call, step, response, ending } = ended
-  const status = response?.status ?? null
-  const contentType = response?.headers.get('content-type') ?? ''
+  const { call, step, status, ending, frames } = ended
   const isRefused = status !== null && status >= 400
   const outcome = isRefused && ending.outcome === 'completed' ? 'failed' : ending.outcome
   const { metadata, customCost } = step.options
@@ -55,11 +58,13 @@ export function toRow(ended: Ended): LogRow {
     error: ending.error?.message ?? null,
     duration: Math.round(ended.durationMs),
     ttft: ended.firstByteMs === undefined ? null : Math.round(ended.firstByteMs),
-    streamed: isStreamed(contentType),
-    request_content_type: step.headers.get('content-type') ?? '',
-    response_content_type: contentType,
-    request_size: sizeOf(step),
-    response_size: ended.size,
+    streamed: ended.isStreamed,
+    request_content_type: ended.contentTypes[0],
+    response_content_type: ended.contentTypes[1],
+    request_size: ended.sizes[0],
+    response_size: ended.sizes[1],
+    request_frames: frames?.[0] ?? null,
+    response_frames: frames?.[1] ?? null,
     ...toSpent(ended.account),
     custom_cost: customCost !== undefined,
     metadata: metadata ? JSON.stringify(metadata) : null,
@@ -96,7 +101,8 @@ function toSpent({ usage, cost }: Account): Spent {
   }
 }
 
-function sizeOf({ body, headers }: Step): number | null {
+/** Bytes of a request; null where it does not say. */
+export function sizeOf({ body, headers }: Step): number | null {
   if (body === null) return 0
   if (body instanceof Uint8Array) return body.byteLength
   if (typeof body === 'string') return body.length

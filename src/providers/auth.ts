@@ -4,7 +4,7 @@ import type { Auth, HeaderAuth } from './row.ts'
 import { sigv4Auth, sigv4Places } from './sigv4.ts'
 
 /** Headers in which a client may bring its own key; the first is the native one. */
-export function credentialHeaders(auth: Auth): readonly string[] {
+export function credentialHeaders(auth: Auth): readonly [string, ...string[]] {
   switch (auth.kind) {
     case 'header':
       return [auth.header, ...(auth.also ?? [])]

@@ -36,7 +36,8 @@ function toKeyed(provider: Provider, keys: KeySource): Provider {
       return [...secrets, ...keys.found(slug)]
     },
     async authorize(request, fetch, signal) {
-      const key = isBrought(request) ? undefined : await keys.find(slug, request.alias)
+      const isOwn = request.bringsKey || isBrought(request)
+      const key = isOwn ? undefined : await keys.find(slug, request.alias)
       return authorize(key === undefined ? request : { ...request, key }, fetch, signal)
     },
     place(model, asked) {

@@ -12,6 +12,8 @@ export interface Outgoing {
   readonly alias?: string | undefined
   /** Taken in place of the provider's own. */
   readonly key?: string
+  /** It brings a credential elsewhere than in a header, so that none is to be added. */
+  readonly bringsKey?: boolean
 }
 
 /** What to send. The body is another one only where a stream had to be held to be signed. */

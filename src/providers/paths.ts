@@ -89,7 +89,8 @@ function toUrl({ base, to }: Rule, variables: Variables, search: string): URL {
   const prefix = base.scheme + fill(base.host, variables, hostLabel) + fill(base.path, variables)
   const filled = fill(to, variables)
   const target = variables.get('rest') === '' ? filled.replace(/\/$/, '') : filled
-  const url = URL.parse((target === '' ? prefix : `${prefix}/${target}`) + search)
+  const query = target.includes('?') ? search.replace('?', '&') : search
+  const url = URL.parse((target === '' ? prefix : `${prefix}/${target}`) + query)
   const root = URL.parse(prefix)
   // The checks of the path make this so; should one of them have a hole, nothing leaves all the same.
   if (!url || !root || url.origin !== root.origin || !isBelow(url.pathname, root.pathname))

@@ -6,7 +6,9 @@ import type { Runtime } from '../types.ts'
 import { createAuthorize, credentialHeaders, type Places, placesOf, presentKey } from './auth.ts'
 import type { Authorize, Authorized, Outgoing } from './outgoing.ts'
 import { createResolve } from './paths.ts'
+import { createRealtime, type Realtime } from './realtime.ts'
 import { type Auth, bearer, type ProviderRow, type ProviderTable } from './row.ts'
+import { sockets } from './sockets.ts'
 
 /** A row at work. */
 export interface Provider {
@@ -33,6 +35,10 @@ export interface Provider {
    * @throws GatewayError, or the signal's reason
    */
   authorize(request: Outgoing, fetch: Runtime['fetch'], signal: AbortSignal): Promise<Authorized>
+  /** Its own sockets. */
+  readonly realtime: Realtime
+  /** The slug of another, whose socket is dialled when this one's cannot be had. */
+  readonly fallback: string | undefined
   /** The wire of a model's chat, if it has one. */
   dialectOf(model: string): Dialect | undefined
   /**
@@ -93,6 +99,7 @@ export function createProviders(
   const providers = new Map(
     slugs.map((slug) => [slug, toProvider(slug, configured.get(slug) ?? {}, env, table)]),
   )
+  for (const provider of providers.values()) assertFallback(provider, providers)
   const headers = [...providers.values()].flatMap((provider) => provider.credentialHeaders)
   let custom: ReadonlyMap<string, { readonly provider: Provider; readonly from: string }> = new Map()
   return {
@@ -119,6 +126,13 @@ export function createProviders(
       custom = made
     },
   }
+}
+
+function assertFallback({ slug, fallback, realtime }: Provider, all: ReadonlyMap<string, Provider>): void {
+  if (fallback === undefined) return
+  const other = all.get(fallback)
+  if (!other || other.realtime.dialect !== realtime.dialect)
+    throw new TypeError(`providers.${slug}: realtime_fallback is no provider of the same dialect`)
 }
 
 function toProvider(slug: string, own: ProviderSettings, env: Env, table: ProviderTable): Provider {
@@ -173,10 +187,12 @@ function createProvider(slug: string, row: ProviderRow, own: ProviderSettings, e
   const resolve = createResolve({ base_url: row.base_url, isOverridden, paths: row.paths ?? [], settled })
   const fixed = Object.entries(own.headers ?? {})
   const { target, dialect, prefix = '' } = row
+  const slots = credentialHeaders(row.auth)
+  const socket = (Object.hasOwn(sockets, slug) && sockets[slug]) || {}
 
   return {
     slug,
-    credentialHeaders: credentialHeaders(row.auth),
+    credentialHeaders: slots,
     secrets: [...(key === undefined ? [] : [key]), ...fixed.map(([, value]) => value)],
     takesUsage: own.stream_usage ?? row.stream_usage ?? false,
     book: row.prices ?? slug,
@@ -187,12 +203,15 @@ function createProvider(slug: string, row: ProviderRow, own: ProviderSettings, e
       const url = checkTarget(named, target.hosts)
       return isOverridden ? resolve(url.pathname, url.search) : url
     },
+    fallback: own.realtime_fallback,
+    realtime: createRealtime({ row, socket, own, settled, credentialHeaders: slots }),
     assertKey: (other) => void createAuthorize(row.auth, other),
     async authorize(request, fetch, signal) {
       const headers = new Headers(request.headers)
       if (target) headers.delete(target.header)
       // Before a signature, which covers some of them.
       for (const [name, value] of fixed) headers.set(name, value)
+      if (request.bringsKey) return { headers, body: request.body }
       const way = request.key === undefined ? authorize : authorizeWith(request.key)
       return way({ ...request, headers }, fetch, signal)
     },

@@ -20,6 +20,16 @@ const vertex = (location: string, base_url: string): PathRule => {
   return { from: path, to: path, base_url }
 }
 
+const studio: ProviderRow = {
+  base_url: 'https://generativelanguage.googleapis.com',
+  auth: key('x-goog-api-key'),
+  env: 'GEMINI_API_KEY',
+  prices: 'google',
+  stream_usage: true,
+  dialect: aiStudio,
+  prefix: 'v1beta/',
+}
+
 /** The wire of the many that follow OpenAI's, and of a configured one unless told otherwise. */
 const follower = likeOpenai()
 /** Those of them that take reasoning back, and that serve Responses too. */
@@ -137,15 +147,8 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     stream_usage: true,
     dialect: reasoner,
   },
-  'google-ai-studio': {
-    base_url: 'https://generativelanguage.googleapis.com',
-    auth: key('x-goog-api-key'),
-    env: 'GEMINI_API_KEY',
-    stream_usage: true,
-    prices: 'google',
-    dialect: aiStudio,
-    prefix: 'v1beta/',
-  },
+  google: studio,
+  'google-ai-studio': studio,
   'google-vertex-ai': {
     base_url: 'https://aiplatform.googleapis.com',
     auth: { kind: 'google' },

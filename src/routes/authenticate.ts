@@ -1,5 +1,6 @@
 import { GatewayError } from '../errors.ts'
-import type { Principal } from '../types.ts'
+import type { Grant, Principal } from '../types.ts'
+import type { SessionTokens } from './session-tokens.ts'
 import type { Token, Tokens } from './tokens.ts'
 
 const gatewayHeader = 'cf-aig-authorization'
@@ -13,7 +14,7 @@ export interface Gate {
   readonly isLocal: boolean
   /** Refuse callers without a token. */
   readonly required: boolean
-  readonly tokens: Tokens
+  readonly tokens: SessionTokens
   /** Headers in which providers' keys come, and in which a gateway token may come instead. */
   readonly slots: readonly string[]
 }
@@ -23,19 +24,34 @@ export interface Gate {
  * `cf-aig-authorization` is the gateway's; without it a provider's slot may hold the gateway token, which then
  * is not the provider's key (contract: "The gateway's own token may ride in the provider's auth slot").
  * @returns the token, or undefined where none is needed and none was shown
- * @throws GatewayError unauthorized
+ * @throws GatewayError unauthorized, forbidden
  */
 export async function takeToken(headers: Headers, gate: Gate, known?: Token): Promise<Token | undefined> {
+  const token = await findToken(headers, gate, known)
+  if (token?.grant && token !== known) assertPlace(token.grant, headers.get('origin'), gate)
+  return token?.opens(gate.id) ? token : undefined
+}
+
+/** @throws GatewayError forbidden for a session token of another gateway, or of other pages */
+function assertPlace({ gateway, origins }: Grant, origin: string | null, gate: Gate): void {
+  if (gateway !== gate.id)
+    throw new GatewayError('forbidden', `The session token is for the gateway "${gateway}"`)
+  if (origins && (origin === null || !origins.includes(origin)))
+    throw new GatewayError('forbidden', 'The session token is for pages of other origins')
+}
+
+async function findToken(headers: Headers, gate: Gate, known?: Token): Promise<Token | undefined> {
   const shown = headers.get(gatewayHeader)
   headers.delete(gatewayHeader)
   let token = shown === null ? known : await gate.tokens.find(bare(shown))
+  if (token?.grant) return token
   if (shown !== null && !token?.opens(gate.id) && gate.required) throw new GatewayError('unauthorized')
   if (gate.tokens.size === 0) return undefined
   for (const slot of gate.slots) {
     const found = await clear(slot, headers, gate.tokens)
-    token ??= found.find((one) => one.opens(gate.id))
+    token ??= found.find((one) => one.opens(gate.id)) ?? found.find((one) => one.grant)
   }
-  return token?.opens(gate.id) ? token : undefined
+  return token
 }
 
 /**
@@ -58,7 +74,12 @@ async function clear(slot: string, headers: Headers, tokens: Tokens): Promise<To
 export function toPrincipal(token: Token | undefined, gate: Gate): Principal {
   if (!token && gate.required) throw new GatewayError('unauthorized')
   return token
-    ? { name: token.name, credential: token.digest, rates: token.rates }
+    ? {
+        name: token.name,
+        credential: token.digest,
+        rates: token.rates,
+        ...(token.grant && { grant: token.grant }),
+      }
     : { name: 'anonymous', credential: null }
 }
 
@@ -79,26 +100,40 @@ const ownProtocol = 'trunkline.v1'
 export interface Offer {
   /** The gateway token among them. */
   readonly token?: string
+  /** A provider's key among them; with its scheme, where the subprotocol before it names one. */
+  readonly key?: string
   /** The one to select. */
   readonly selected?: string
+  /** Those that neither are nor announce a secret. */
+  readonly open: readonly string[]
   readonly offered: boolean
 }
 
 /**
  * Read `Sec-WebSocket-Protocol`. Selected is our own wire, or the first name without a secret; else, since browsers fail
- * without a selection, the token's own (PROTOCOL.md, "Subprotocol echo").
+ * without a selection, the token's own (PROTOCOL.md, "Subprotocol echo"). Behind one of `keyNames` stands a key that is
+ * a name of its own.
  */
-export function readOffer(header: string | null): Offer {
+export function readOffer(header: string | null, keyNames: readonly string[] = []): Offer {
   const names = (header ?? '')
     .split(',')
     .map((name) => name.trim())
     .filter(Boolean)
   const credential = names.find((name) => name.startsWith(`${gatewayHeader}.`))
-  const open = names.filter((name) => !secretProtocol.test(name))
-  const selected = open.includes(ownProtocol) ? ownProtocol : (open[0] ?? credential)
+  const keyed = names.find((name) => name !== credential && secretProtocol.test(name))
+  const scheme = names.find((name) => keyNames.includes(name.toLowerCase()))
+  const next = scheme === undefined ? undefined : names[names.indexOf(scheme) + 1]
+  const bareKey = next !== undefined && secretProtocol.test(next) ? undefined : next
+  const key = keyed?.slice(keyed.indexOf('.') + 1) ?? (bareKey && `${capital(scheme!)} ${bareKey}`)
+  const free = names.filter((name) => !secretProtocol.test(name) && name !== bareKey)
+  const selected = free.includes(ownProtocol) ? ownProtocol : (free[0] ?? credential)
   return {
     offered: names.length > 0,
+    open: free.filter((name) => name !== scheme),
     ...(credential && { token: credential.slice(gatewayHeader.length + 1) }),
+    ...(key && { key }),
     ...(selected && { selected }),
   }
 }
+
+const capital = (word: string): string => word.charAt(0).toUpperCase() + word.slice(1).toLowerCase()

@@ -1,5 +1,6 @@
 import type { Config, GatewaySettings } from '../config.ts'
 import type { Pricing } from '../observe/pricing.ts'
+import type { RelayHandler } from '../pipeline/relayed.ts'
 import type { Providers } from '../providers/providers.ts'
 import type { Home } from '../runs/home.ts'
 import type { Call, Handler, Options } from '../types.ts'
@@ -54,6 +55,7 @@ export interface Room {
   readonly providers: Providers
   readonly run: Handler
   readonly compat: Compat | undefined
+  readonly relay: RelayHandler
   /** Names of models of the operator's own, and what they stand for. */
   readonly aliases: ReadonlyMap<string, readonly string[]>
   /** What `compat/models` lists. */

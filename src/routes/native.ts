@@ -2,7 +2,7 @@ import { readHeaders } from '../controls.ts'
 import { GatewayError } from '../errors.ts'
 import { limits } from '../limits.ts'
 import { readBytes } from '../streams.ts'
-import type { Call, Step } from '../types.ts'
+import type { Call, Grant, Step } from '../types.ts'
 import { takeToken, toPrincipal } from './authenticate.ts'
 import type { Room } from './context.ts'
 import { forwardable } from './headers.ts'
@@ -24,7 +24,7 @@ export async function readNative(
   if (!provider) throw new GatewayError('invalid_provider', `Invalid provider: ${target.slug.slice(0, 80)}`)
   const options = { ...room.defaults, ...readHeaders(given) }
   const url = provider.resolve(target.path, target.search, given)
-  const body = await readBody(request, options.maxAttempts ?? 1)
+  const body = await readBody(request, options.maxAttempts ?? 1, principal.grant)
   const headers = forwardable(given)
   const length = given.get('content-length')
   if (length !== null && body instanceof ReadableStream) headers.set('content-length', length) // or it would be chunked
@@ -44,10 +44,11 @@ export async function readNative(
 
 /**
  * A body goes through as it comes, unless it says that it is small, and must be kept for a retry or is a text that
- * recording, caching and limits look into.
+ * recording, caching and limits look into; or a session token is for some models, and it has to tell which it names.
  */
-async function readBody(request: Request, attempts: number): Promise<Step['body']> {
+async function readBody(request: Request, attempts: number, grant: Grant | undefined): Promise<Step['body']> {
   if (request.method === 'GET' || request.method === 'HEAD' || !request.body) return null
+  if (grant?.models) return readBytes(request.body, limits.bodyBytes, request.signal)
   const length = Number(request.headers.get('content-length') ?? Number.POSITIVE_INFINITY)
   const isWanted = attempts > 1 || /^application\/json\b/i.test(request.headers.get('content-type') ?? '')
   return isWanted && length <= limits.replayBytes

@@ -6,62 +6,24 @@ import type { Home } from '../runs/home.ts'
 import type { SessionState } from '../runs/run.ts'
 import { isSame, type Owner } from '../runs/terms.ts'
 import type { Defaults, Host, Session, SessionInit } from '../session/host.ts'
-import type { Wire } from '../session/messages.ts'
 import { holdSession, openSession } from '../session/server.ts'
-import type { Options, Socket } from '../types.ts'
-import { readOffer, takeToken, toPrincipal } from './authenticate.ts'
-import type { Room } from './context.ts'
-import { assertHost, isAllowed } from './cors.ts'
+import type { Socket } from '../socket.ts'
+import type { Options } from '../types.ts'
+import { takeToken, toPrincipal } from './authenticate.ts'
+import type { Asking, Room } from './context.ts'
 import { fromItem } from './headers.ts'
 import { responseHeaders, toReply } from './respond.ts'
 import { toUniversalCall } from './universal.ts'
-
-/** What a session is begun from, and begun again from after a hibernation. Plain JSON, free of secrets. */
-export interface SessionStart {
-  readonly gateway: string
-  /** SHA-256 of the gateway token in hex, or null. */
-  readonly credential: string | null
-  /** `cf-aig-*` headers of the connection, credentials excepted. */
-  readonly defaults: Defaults
-  /** The session's, which may be there already. */
-  readonly id: string
-  readonly wire: Wire
-  /** Of the connection, where the client counts them (PROTOCOL.md, "Connecting again"). */
-  readonly attempt?: number
-  /** The socket was open all along, and only the memory around it is new. */
-  readonly isAwake?: boolean
-}
-
-/** An upgrade that was granted. */
-export interface Upgrade {
-  /** Subprotocol to select. */
-  readonly protocol?: string
-  /** Headers for the 101. */
-  readonly headers: Readonly<Record<string, string>>
-  readonly session: SessionStart
-}
+import { assertSelectable, readUpgrade, type SessionStart, type Upgrade } from './upgrade.ts'
 
 /** Decide on an upgrade. @throws GatewayError, to be answered before upgrading */
-export async function grantUpgrade(
-  request: Request,
-  requestId: string,
-  room: Room,
-  home: Home,
-): Promise<Upgrade> {
+export async function grantUpgrade({ request, requestId, room, home }: Asking): Promise<Upgrade> {
   if (home.isDraining) throw new GatewayError('draining')
-  assertHost(request, room)
-  const headers = new Headers(request.headers)
+  const { headers, offer } = readUpgrade(request, room)
   const origin = headers.get('origin')
-  if (origin !== null && !isAllowed(origin, room))
-    throw new GatewayError('forbidden', 'Origin not in cors_origins')
-  const offer = readOffer(headers.get('sec-websocket-protocol'))
-  if (offer.token !== undefined && !headers.has('cf-aig-authorization'))
-    headers.set('cf-aig-authorization', offer.token)
   const token = await takeToken(headers, room.gate)
   toPrincipal(token, room.gate)
-  if (offer.offered && offer.selected === undefined) {
-    throw new GatewayError('bad_request', 'None of the offered subprotocols can be selected')
-  }
+  assertSelectable(offer)
   readHeaders(headers) // refused here, if they are wrong
   const owner = { gateway: room.settings.id, credential: token?.digest ?? null }
   const wire = offer.selected === 'trunkline.v1' ? 'trunkline.v1' : 'base'
@@ -69,8 +31,10 @@ export async function grantUpgrade(
   return {
     ...(offer.selected !== undefined && { protocol: offer.selected }),
     headers: { [responseHeaders.requestId]: requestId },
-    session: {
+    start: {
       ...owner,
+      ...(token?.grant && { grant: token.grant }),
+      ...(origin !== null && { origin }),
       defaults: settingsOf(headers),
       id: home.newSessionId(owner),
       wire,
@@ -112,18 +76,23 @@ export function keepSession(start: SessionStart, find: FindRoom, home: Home, kep
   holdSession(toInit(start), home, hostOf(start, find, home), kept)
 }
 
-const toInit = ({ gateway, credential, ...init }: SessionStart): SessionInit => ({
+const toInit = ({ gateway, credential, grant: _, origin: __, ...init }: SessionStart): SessionInit => ({
   ...init,
   owner: { gateway, credential },
 })
 
-function hostOf({ gateway, credential }: SessionStart, find: FindRoom, home: Home): Host {
-  const tokenIn = async ({ gate }: Room) => (credential === null ? undefined : gate.tokens.get(credential))
+function hostOf(start: SessionStart, find: FindRoom, home: Home): Host {
+  const { gateway, credential, grant, origin = null } = start
+  const tokenIn = async ({ gate: { tokens } }: Room) => {
+    if (credential === null) return undefined
+    return grant ? tokens.renew(grant, credential) : tokens.get(credential)
+  }
   return {
     async start({ request, eventId, runId, wire, defaults }, signal) {
       const room = await find()
       const options = readDefaults(defaults)
-      const asker = { requestId: newId(), eventId, token: await tokenIn(room), options, wire, signal }
+      const token = await tokenIn(room)
+      const asker = { requestId: newId(), eventId, token, origin, options, wire, signal }
       const asked = await toUniversalCall(request, asker, room)
       const call = { ...asked, ...(runId !== undefined && { runId }), ...home.sharing }
       return toReply(call, await room.run(call))

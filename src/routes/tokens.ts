@@ -1,7 +1,7 @@
 import type { Scope, TokenSettings } from '../config.ts'
 import { sha256 } from '../hash.ts'
 import type { StoredToken } from '../store/config.ts'
-import type { RateSettings } from '../types.ts'
+import type { Grant, RateSettings } from '../types.ts'
 
 /** A gateway token as it is kept: without its secret. */
 export interface Token {
@@ -10,6 +10,8 @@ export interface Token {
   readonly digest: string
   /** Limits of its own. */
   readonly rates: RateSettings
+  /** Of a session token. */
+  readonly grant?: Grant
   /** Whether it is good for calls of a gateway. */
   opens(gateway: string): boolean
   /** Whether it has a scope for a gateway, or for all of them. */
@@ -23,6 +25,8 @@ export interface Tokens {
   find(credential: string): Promise<Token | undefined>
   /** Find again by digest: no longer there means revoked, or expired. */
   get(digest: string): Promise<Token | undefined>
+  /** Find by the first letters of a digest, 16 at least; expired ones are not found. */
+  named(start: string): Promise<Token | undefined>
 }
 
 /** Tokens of which some come and go. */
@@ -30,6 +34,9 @@ export interface LiveTokens extends Tokens {
   /** Those of the store, in place of its earlier ones. */
   replace(stored: readonly StoredToken[]): void
 }
+
+/** Letters of a digest that no other begins with. */
+const startChars = 16
 
 interface Held extends Token {
   isExpired(): boolean
@@ -51,6 +58,14 @@ export function createTokens(settings: readonly TokenSettings[]): LiveTokens {
     async get(digest) {
       const token = await held(digest)
       return token?.isExpired() ? undefined : token
+    },
+    async named(start) {
+      configured ??= hashAll(settings)
+      for (const table of [await configured, stored])
+        for (const [digest, token] of table)
+          if (start.length >= startChars && digest.startsWith(start))
+            return token.isExpired() ? undefined : token
+      return undefined
     },
     // Looked up by digest: how long that takes tells nothing about a secret, as nobody can steer a digest.
     find: async (credential) => held(await sha256(credential)),

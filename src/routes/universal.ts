@@ -44,6 +44,8 @@ export interface Asker {
   readonly eventId?: string
   /** Vouched for by the connection. */
   readonly token: Token | undefined
+  /** Of the page that asks; null for what is no page. */
+  readonly origin: string | null
   /** Of the request's or the connection's headers. */
   readonly options: Options
   /** Default: `base`. */
@@ -92,6 +94,9 @@ async function toSteps(
   if (rest.authorization !== undefined && !given.has('authorization')) {
     for (const [name, value] of fromItem({ authorization: rest.authorization })) given.set(name, value)
   }
+  // Only a browser's word counts, and it is not in what a page writes.
+  if (asker.origin === null) given.delete('origin')
+  else given.set('origin', asker.origin)
   const provider = room.providers.get(slug)
   const compat = provider || slug !== compatSlug ? undefined : room.compat
   if (!provider && !compat)
@@ -153,7 +158,8 @@ export async function readUniversal(request: Request, requestId: string, room: R
   const token = await takeToken(headers, room.gate)
   const options = readHeaders(headers)
   const body = await readJson(request)
-  return toUniversalCall(body, { requestId, token, options, signal: request.signal }, room)
+  const origin = request.headers.get('origin')
+  return toUniversalCall(body, { requestId, token, origin, options, signal: request.signal }, room)
 }
 
 async function readJson(request: Request): Promise<unknown> {

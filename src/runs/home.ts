@@ -28,6 +28,8 @@ interface Entry {
 export class Home {
   readonly limits: SessionLimits
   readonly sessions: Map<string, Held> = new Map()
+  /** Sockets of clients that are relayed to a provider's. */
+  relays = 0
   /** Answers under way that calls made here may read along; part of each of them. */
   readonly sharing: { readonly shared?: Map<string, Shared> }
   readonly #options: HomeOptions

@@ -4,8 +4,8 @@ import { limits } from '../limits.ts'
 import { failureHead, isEventStream } from '../runs/pump.ts'
 import type { Reader, RunEvent } from '../runs/reader.ts'
 import type { Head, Terminal } from '../runs/terms.ts'
+import type { Socket } from '../socket.ts'
 import { join } from '../streams.ts'
-import type { Socket } from '../types.ts'
 import { frames, type Metadata } from './frames.ts'
 import type { Wire } from './messages.ts'
 
@@ -109,10 +109,12 @@ async function end(socket: Socket, reader: Reader, telling: Telling, metadata: M
   if (telling.wire === 'base') {
     if (metadata.eventId === undefined) {
       const { code, message } = error ?? new GatewayError('client_closed')
-      return socket.send(failed(telling.eventId, new GatewayError(code as ErrorCode, message)))
+      await socket.send(failed(telling.eventId, new GatewayError(code as ErrorCode, message)))
+      return
     }
     const isWhole = outcome === 'completed' || outcome === 'failed'
-    return socket.send(frames.done(isWhole ? metadata : { ...metadata, status: 'incomplete' }, error))
+    await socket.send(frames.done(isWhole ? metadata : { ...metadata, status: 'incomplete' }, error))
+    return
   }
   const { attached: _, ...rest } = metadata
   const { eventId } = telling
@@ -127,7 +129,7 @@ async function end(socket: Socket, reader: Reader, telling: Telling, metadata: M
     ...(usage && { usage }),
     ...(cost && { cost }),
   }
-  return socket.send(frames.done(full, error))
+  await socket.send(frames.done(full, error))
 }
 
 type Tell = (event: RunEvent) => string | undefined

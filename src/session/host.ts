@@ -1,6 +1,6 @@
 import type { Reply } from '../runs/pump.ts'
 import type { Owner } from '../runs/terms.ts'
-import type { Frame } from '../types.ts'
+import type { Listener } from '../socket.ts'
 import type { ClientRequest, Wire } from './messages.ts'
 
 /** `cf-aig-*` headers that hold for each request of a session. */
@@ -41,9 +41,5 @@ export interface SessionInit {
   readonly isAwake?: boolean
 }
 
-/** One client's connection, served. Neither method throws or rejects. */
-export interface Session {
-  receive(frame: Frame): void
-  /** The socket has closed. */
-  closed(): void
-}
+/** One client's connection, served. */
+export type Session = Listener

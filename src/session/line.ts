@@ -1,7 +1,7 @@
 import { GatewayError } from '../errors.ts'
 import { limits } from '../limits.ts'
 import type { Reader } from '../runs/reader.ts'
-import type { Socket } from '../types.ts'
+import type { Socket } from '../socket.ts'
 
 /** One connection of a session: its socket, and what is read over it. */
 export class Line {
@@ -22,12 +22,13 @@ export class Line {
 
   /** For frames that answer a message at once; a client that sends and never reads is put off. */
   answer(frame: string): void {
+    if (this.#unsentAnswers >= limits.unsentAnswers) this.close(1013, 'reader too slow')
+    const room = this.socket.send(frame)
+    if (!room) return
     this.#unsentAnswers += 1
-    if (this.#unsentAnswers > limits.unsentAnswers) this.close(1013, 'reader too slow')
-    else
-      void this.socket.send(frame).then(() => {
-        this.#unsentAnswers -= 1
-      })
+    void room.then(() => {
+      this.#unsentAnswers -= 1
+    })
   }
 
   /** Something is read over it. */

@@ -38,6 +38,9 @@ export interface LogRow {
   readonly response_content_type: string
   readonly request_size: number | null
   readonly response_size: number
+  /** Of a relayed session; null of a request. */
+  readonly request_frames: number | null
+  readonly response_frames: number | null
   readonly tokens_in: number | null
   readonly tokens_out: number | null
   /** Of the input: read from the provider's cache. */

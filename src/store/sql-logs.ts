@@ -30,6 +30,8 @@ const columns: { readonly [K in keyof LogRow]: string } = {
   response_content_type: 'TEXT NOT NULL',
   request_size: 'INTEGER',
   response_size: 'INTEGER NOT NULL',
+  request_frames: 'INTEGER',
+  response_frames: 'INTEGER',
   tokens_in: 'INTEGER',
   tokens_out: 'INTEGER',
   tokens_cached: 'INTEGER',

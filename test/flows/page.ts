@@ -7,6 +7,18 @@ export interface Page {
   run(places: Places): Promise<{ line: Failures; http: Failures }>
   /** Whether a gateway lets this origin in: over a socket, and over HTTP. */
   isLetIn(gateway: string, token: string): Promise<{ socket: boolean; http: boolean }>
+  /** Sound and words to a provider's own socket, which returns them. */
+  speak(url: string, protocols: string[], frames: number): Promise<Spoken>
+}
+
+/** What came of it. */
+export interface Spoken {
+  /** Null where the socket was never open. */
+  readonly protocol: string | null
+  /** Frames that came back as they were sent, in order. */
+  readonly same: number
+  readonly code: number
+  readonly reason: string
 }
 
 const toHttp = (url: string): string => url.replace(/^ws/, 'http')
@@ -43,5 +55,37 @@ const page: Page = {
     )
     return { socket, http }
   },
+  speak(url, protocols, count) {
+    const socket = new WebSocket(url, protocols)
+    socket.binaryType = 'arraybuffer'
+    const frames = makeFrames(count)
+    let protocol: string | null = null
+    let [heard, same] = [0, 0]
+    socket.onopen = () => {
+      protocol = socket.protocol
+      for (const frame of frames) socket.send(frame)
+    }
+    socket.onmessage = ({ data }) => {
+      if (isSame(data, frames[heard++])) same += 1
+      if (heard === count) socket.close(3_000, 'done')
+    }
+    return new Promise((resolve) => {
+      socket.onclose = ({ code, reason }) => resolve({ protocol, same, code, reason })
+    })
+  },
 }
+
+/** Every second one a text, and the others as long as 20 ms of sound. */
+function makeFrames(count: number): (string | ArrayBuffer)[] {
+  return Array.from({ length: count }, (_, index) =>
+    index % 2 === 0 ? `{"type":"word","index":${index}}` : crypto.getRandomValues(new Uint8Array(960)).buffer,
+  )
+}
+
+function isSame(one: unknown, other: unknown): boolean {
+  if (!(one instanceof ArrayBuffer) || !(other instanceof ArrayBuffer)) return one === other
+  const bytes = new Uint8Array(other)
+  return one.byteLength === other.byteLength && new Uint8Array(one).every((byte, at) => byte === bytes[at])
+}
+
 Object.assign(globalThis, { page })

@@ -254,7 +254,7 @@ function refusedUpgrade(target: Target, path: string, protocol?: string): Promis
 function refusalsSuite(target: Target): void {
   const refusals: [path: string, status: number, code: number][] = [
     ['/v1/default/nowhere', 400, 2001],
-    ['/v1/default/default/openai', 404, 7000],
+    ['/v1/default/default/nobody', 400, 2008],
     ['/v2', 404, 7000],
   ]
   for (const [path, status, code] of refusals) {

@@ -14,7 +14,11 @@ import { lineSuite } from './line.ts'
 import { manageSuite } from './manage.ts'
 import { propertySuite } from './property.ts'
 import { readersSuite } from './readers.ts'
+import { realtimeSuite } from './realtime.ts'
+import { realtimeClientsSuite } from './realtime-clients.ts'
+import { realtimeRecordsSuite } from './realtime-records.ts'
 import { runsSuite } from './runs.ts'
+import { sessionTokensSuite } from './session-tokens.ts'
 import { socketSuite } from './socket.ts'
 import { universalSuite } from './universal.ts'
 import { usageSuite } from './usage.ts'
@@ -32,6 +36,10 @@ export function gatewaySuites(target: Target | undefined, runtime: RuntimeName):
     describe('breaks', () => breaksSuite(target))
     describe('cache', () => cacheSuite(target))
     describe('limits', () => limitsSuite(target))
+    describe('realtime', () => realtimeSuite(target))
+    describe('realtime clients', () => realtimeClientsSuite(target))
+    describe('realtime records', () => realtimeRecordsSuite(target))
+    describe('session tokens', () => sessionTokensSuite(target))
     describe('manage', () => manageSuite(target))
     describe('usage', () => usageSuite(target))
     describe('runs', () => runsSuite(target))

@@ -7,7 +7,7 @@ import { parts } from '../../adapters/parts.ts'
 import { prices } from '../../adapters/prices.ts'
 import { openSqlite } from '../../adapters/sqlite.ts'
 import { readConfig, readHeaders } from '../../src/controls.ts'
-import { createGateway, type Gateway, parseConfig } from '../../src/index.ts'
+import { createGateway, type Frame, type Gateway, parseConfig } from '../../src/index.ts'
 import { estimateInput } from '../../src/observe/estimate.ts'
 import { createFindPrice, type PriceList } from '../../src/observe/prices.ts'
 import { createPricing } from '../../src/observe/pricing.ts'
@@ -33,7 +33,8 @@ async function open(respond: () => Response, providers: object = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'trunkline-account-'))
   const logs = createSqlLogs(await openSqlite(folder, 'logs'))
   onTestFinished(() => rm(folder, { recursive: true }))
-  const runtime = { fetch: async () => respond(), report: () => undefined }
+  const connect = async () => new Response(null, { status: 501 })
+  const runtime = { fetch: async () => respond(), connect, report: () => undefined }
   const gateway = createGateway(parseConfig({ providers }), runtime, { ...parts, logs })
   const rows = async () => {
     await gateway.drain()
@@ -73,13 +74,13 @@ async function askOnSocket(gateway: Gateway): Promise<Account & { readonly outco
   if (granted instanceof Response) throw new Error(await granted.text())
   const done = Promise.withResolvers<Account & { readonly outcome: string }>()
   const socket = {
-    async send(frame: string) {
-      const { type, metadata } = JSON.parse(frame)
+    async send(frame: Frame) {
+      const { type, metadata } = JSON.parse(String(frame))
       if (type === 'universal.done') done.resolve(metadata)
     },
     close: () => undefined,
   }
-  const session = gateway.open(socket, granted.session)
+  const session = gateway.open(socket, granted.start)
   const request = { eventId: 'e', provider: 'openai', endpoint: 'chat/completions', query }
   session.receive(JSON.stringify({ type: 'universal.create', request }))
   return done.promise

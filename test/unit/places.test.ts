@@ -7,6 +7,8 @@ const isHome = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const token = { 'cf-aig-authorization': 'Bearer tk' }
 const detach = { 'cf-aig-on-disconnect': 'detach' }
 
+const refuse = () => Promise.reject(new Error('nothing is asked'))
+
 const gateway: Gateway = createGateway(
   parseConfig({
     gateways: [
@@ -16,7 +18,7 @@ const gateway: Gateway = createGateway(
     ],
     tokens: [{ name: 't', token: 'tk' }],
   }),
-  { fetch: () => Promise.reject(new Error('nothing is asked')), report: () => undefined },
+  { fetch: refuse, connect: refuse, report: () => undefined },
   parts,
 )
 

@@ -74,6 +74,7 @@ const spellings: [slug: string, path: string, url: string][] = [
   ['deepseek', 'chat/completions', 'https://api.deepseek.com/chat/completions'],
   ['deepseek', 'v1/chat/completions', 'https://api.deepseek.com/chat/completions'],
   ['elevenlabs', 'v1/text-to-speech/v', 'https://api.elevenlabs.io/v1/text-to-speech/v'],
+  ['google', 'v1beta/models', 'https://generativelanguage.googleapis.com/v1beta/models'],
   ['fal', 'fal-ai/fast-sdxl', 'https://fal.run/fal-ai/fast-sdxl'],
   ['fireworks', 'chat/completions', 'https://api.fireworks.ai/inference/v1/chat/completions'],
   [

@@ -129,7 +129,7 @@ function connect(
       return state.code
     },
     send: (message) => session.receive(JSON.stringify(message)),
-    leave: () => session.closed(),
+    leave: () => session.closed(1000, ''),
     async next(fits) {
       for (
         const end = Date.now() + 2_000;

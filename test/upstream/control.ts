@@ -52,6 +52,14 @@ export interface Control {
   fault?: number
   /** Streams without `[DONE]`. */
   noDone?: boolean
+  /** Of a socket: so many texts are sent as soon as it is open. */
+  greet?: number
+  /** Of a socket: code and reason with which it is closed after `interval` ms; 1006 for a reset, 1005 for no code. */
+  close?: [code: number, reason?: string]
+  /** Of a socket: so many frames of 64 KiB in place of an echo. */
+  flood?: number
+  /** Of a socket: nothing is read. */
+  deaf?: boolean
 }
 
 const mark = 'emulate?'
@@ -95,7 +103,7 @@ function parse(text: string): Control {
 
 function toValue(name: string, value: string): unknown {
   if (texts.has(name)) return value
-  if (name === 'headers') return JSON.parse(value)
+  if (name === 'headers' || name === 'close') return JSON.parse(value)
   if (name === 'statuses') return value.replace(/[[\]]/g, '').split(',').map(Number)
   if (value === 'true' || value === 'false') return value === 'true'
   return Number.isNaN(Number(value)) ? value : Number(value)

@@ -24,6 +24,10 @@ export interface Entry {
   /** When the gateway left before the answer was done. */
   closedAt?: number
   how?: 'finished' | 'client_closed' | 'cut' | 'reset'
+  /** Of a socket. */
+  framesSeen?: number
+  closeCode?: number
+  closeReason?: string
 }
 
 /** Someone who waits for an entry. */
@@ -56,6 +60,14 @@ export class Ledger {
 
   /** Note a request, and watch its end. */
   begin(request: IncomingMessage, response: ServerResponse): Entry {
+    const entry = this.open(request)
+    response.once('finish', () => this.settle(entry, 'finished'))
+    response.once('close', () => this.settle(entry, 'client_closed'))
+    return entry
+  }
+
+  /** Note a request whose end is told. */
+  open(request: IncomingMessage): Entry {
     const { method = '', url: path = '', headers, rawHeaders } = request
     const id = this.#nextId++
     const start = { id, method, path, headers, rawHeaders, startedAt: now() }
@@ -66,8 +78,6 @@ export class Ledger {
       if (this.#entries.size <= entriesMax) break
       this.#entries.delete(oldest)
     }
-    response.once('finish', () => this.settle(entry, 'finished'))
-    response.once('close', () => this.settle(entry, 'client_closed'))
     return entry
   }
 

@@ -1,8 +1,10 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { answer, targetOf } from './answer.ts'
 import { type Entry, Ledger } from './ledger.ts'
 import { openaiError } from './openai.ts'
+import { createSockets } from './realtime.ts'
 
 /** A running emulator. */
 export interface Upstream {
@@ -30,7 +32,8 @@ const ignore = (): void => undefined
 
 /**
  * An emulator of providers, for tests and for `--demo`: OpenAI chat, responses, embeddings and models, Anthropic,
- * Gemini and Workers AI wires under any path prefix; all else is echoed. What it saw is at `/ledger`.
+ * Gemini and Workers AI wires under any path prefix; all else is echoed, and so are the frames of sockets. What it saw is
+ * at `/ledger`.
  */
 export async function startUpstream(options: UpstreamOptions = {}): Promise<Upstream> {
   const { port = 0, host = '127.0.0.1', name = 'Trunkline emulator', log } = options
@@ -44,6 +47,12 @@ export async function startUpstream(options: UpstreamOptions = {}): Promise<Upst
       : answer(request, response, ledger, name)
     work.catch((error: unknown) => fail(response, error))
   })
+  const openSocket = createSockets(ledger)
+  const upgraded = new Set<Duplex>()
+  server.on('upgrade', (request, socket, head) => {
+    upgraded.add(socket.once('close', () => upgraded.delete(socket)))
+    openSocket(request, socket, head).catch(() => socket.destroy())
+  })
   server.on('connection', (socket) => socket.on('error', ignore))
   server.on('clientError', (_error, socket) => socket.destroy())
   server.requestTimeout = 0
@@ -54,7 +63,11 @@ export async function startUpstream(options: UpstreamOptions = {}): Promise<Upst
   return {
     url: `http://${host}:${bound}`,
     port: bound,
-    close: () => new Promise((resolve) => server.close(() => resolve()).closeAllConnections()),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve()).closeAllConnections()
+        for (const socket of upgraded) socket.destroy()
+      }),
   }
 }
 

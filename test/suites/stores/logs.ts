@@ -43,6 +43,8 @@ function entry(number: number, more: Partial<LogRow> = {}, bodies: LogEntry['bod
     response_content_type: number % 2 ? 'text/event-stream' : 'application/json',
     request_size: null,
     response_size: 10,
+    request_frames: null,
+    response_frames: null,
     tokens_in: number % 7 === 6 ? null : number,
     tokens_out: number % 2 ? number * 2 : null,
     tokens_cached: null,

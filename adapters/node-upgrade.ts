@@ -1,0 +1,41 @@
+import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { Hooks } from 'crossws'
+
+const watched = new WeakMap<object, () => void>()
+
+/** An upgrade as a request whose signal tells that its client has left, which that of crossws does not. */
+export function toRequest({ headers, url }: IncomingMessage, socket: Duplex): Request {
+  const { signal, release } = watch(socket)
+  const at = URL.parse(`http://${headers.host ?? 'localhost'}${url}`) ?? URL.parse(`http://localhost${url}`)
+  const own = new Headers()
+  for (const [name, value] of Object.entries(headers))
+    for (const one of [value ?? []].flat()) own.append(name, one)
+  const request = new Request(at ?? 'http://localhost/', { headers: own, signal })
+  watched.set(request, release)
+  return request
+}
+
+/** Hooks that let go of a request's socket once it is decided upon. */
+export function releasing(hooks: Partial<Hooks>): Partial<Hooks> {
+  return {
+    ...hooks,
+    async upgrade(request) {
+      const granted = await hooks.upgrade?.(request)
+      watched.get(request)?.()
+      return granted
+    },
+  }
+}
+
+/** A socket that nobody reads does not tell of its end, so it is looked at, and what a client sends early is left in it. */
+function watch(socket: Duplex): { signal: AbortSignal; release: () => void } {
+  const left = new AbortController()
+  const leave = (): void => left.abort()
+  const look = (): void => {
+    if (socket.readableLength === 0) socket.read()
+  }
+  socket.on('readable', look).once('end', leave).once('close', leave)
+  const release = (): void => void socket.off('readable', look).off('end', leave).off('close', leave)
+  return { signal: left.signal, release }
+}

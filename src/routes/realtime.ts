@@ -1,0 +1,193 @@
+import { readHeaders } from '../controls.ts'
+import { GatewayError } from '../errors.ts'
+import { limits } from '../limits.ts'
+import { pause } from '../pause.ts'
+import type { Refused, Relayed } from '../pipeline/relayed.ts'
+import type { Provider } from '../providers/providers.ts'
+import { type Realtime, takeParam } from '../providers/realtime.ts'
+import type { Home } from '../runs/home.ts'
+import { Relay } from '../session/relay.ts'
+import type { Call, Step } from '../types.ts'
+import { type Gate, type Offer, takeToken, toPrincipal } from './authenticate.ts'
+import type { Asking, Room } from './context.ts'
+import { forwardable, returnable } from './headers.ts'
+import { responseHeaders } from './respond.ts'
+import type { FindRoom } from './session.ts'
+import type { Target } from './target.ts'
+import type { Token } from './tokens.ts'
+import { assertSelectable, type RelayStart, readUpgrade, type Upgrade } from './upgrade.ts'
+
+/**
+ * An upgrade on `/v1/{account}/{gateway}/{provider}…`: the provider's own socket is dialled before the client's is
+ * granted, so that a provider that refuses is heard by the client.
+ * @throws GatewayError
+ */
+export async function grantRelay(
+  asking: Asking,
+  target: Target,
+  find: FindRoom,
+): Promise<Response | Upgrade> {
+  const { request, requestId, room, home } = asking
+  assertRoom(home)
+  const provider = room.providers.get(target.slug)
+  if (!provider) throw new GatewayError('invalid_provider', `Invalid provider: ${target.slug.slice(0, 80)}`)
+  const { headers, offer } = readUpgrade(request, room, provider.realtime.keyNames)
+  const { search, token } = await takeCredentials(headers, target.search, offer, provider.realtime, room.gate)
+  const principal = toPrincipal(token, room.gate)
+  assertSelectable(offer)
+  const options = { ...room.defaults, ...readHeaders(headers) }
+  const step = (slug: string, { realtime }: Provider, own: Headers): Step => ({
+    provider: slug,
+    method: 'GET',
+    url: realtime.resolve(target.path, search),
+    headers: own,
+    body: null,
+    options,
+  })
+  const first = step(target.slug, provider, forwardable(headers))
+  const other = provider.fallback === undefined ? undefined : room.providers.get(provider.fallback)
+  const rest = other ? [step(other.slug, other, withoutKeys(first.headers, room))] : []
+  const { signal, ended } = home.enter(new AbortController().signal)
+  const call: Call = {
+    requestId,
+    eventId: options.eventId ?? requestId,
+    gateway: room.settings.id,
+    principal,
+    steps: [first, ...rest],
+    signal: AbortSignal.any([request.signal, signal]),
+  }
+  return dial(call, offer, { room, find, home, stopping: signal, ended })
+}
+
+/** @throws GatewayError */
+function assertRoom(home: Home): void {
+  if (home.isDraining) throw new GatewayError('draining')
+  if (home.sessions.size + home.relays >= home.limits.sessions)
+    throw new GatewayError('too_many_requests', 'Too many sessions')
+}
+
+/**
+ * The gateway's token is found wherever a provider's key may be, and the key is brought to its header.
+ * @returns the query without either
+ * @throws GatewayError unauthorized
+ */
+async function takeCredentials(
+  headers: Headers,
+  search: string,
+  offer: Offer,
+  realtime: Realtime,
+  gate: Gate,
+): Promise<{ search: string; token: Token | undefined }> {
+  let rest = realtime.takeKey(headers, search, offer.key)
+  for (const name of realtime.passes) {
+    const taken = takeParam(rest, name)
+    if (taken.value === undefined || !(await gate.tokens.find(taken.value))) continue
+    rest = taken.rest
+    if (!headers.has('cf-aig-authorization')) headers.set('cf-aig-authorization', taken.value)
+  }
+  return { search: rest, token: await takeToken(headers, gate) }
+}
+
+/** A client's key is for the provider it named, and for no other. */
+function withoutKeys(headers: Headers, { providers }: Room): Headers {
+  const own = new Headers(headers)
+  for (const name of providers.credentialHeaders) own.delete(name)
+  return own
+}
+
+/** Where a relay lives. */
+interface Place {
+  readonly room: Room
+  readonly find: FindRoom
+  readonly home: Home
+  /** Aborts when the gateway stops. */
+  readonly stopping: AbortSignal
+  readonly ended: () => void
+}
+
+async function dial(call: Call, offer: Offer, place: Place): Promise<Response | Upgrade> {
+  const { room, home, stopping, ended } = place
+  const over = new AbortController()
+  let relay: Relay | undefined
+  home.relays += 1
+  over.signal.addEventListener('abort', () => {
+    home.relays -= 1
+    ended()
+  })
+  try {
+    const reached = await room.relay({
+      call,
+      protocols: offer.open,
+      relay(watch) {
+        relay = new Relay({
+          passes: (from, frame) => watch.passes(from, frame),
+          ended(end) {
+            over.abort()
+            watch.ended(end)
+          },
+        })
+        return relay
+      },
+    })
+    if (!('socket' in reached) || !relay) {
+      over.abort()
+      return toRefusal(call, reached as Refused)
+    }
+    const made = relay
+    made.join('provider', reached.socket)
+    const stop = (): void => made.end(1001, 'the gateway stops')
+    stopping.addEventListener('abort', stop, { once: true, signal: over.signal })
+    if (call.principal.credential !== null) void watchToken(call, place, made, over.signal)
+    return toUpgrade(call, reached, offer, made)
+  } catch (error) {
+    over.abort()
+    throw error
+  }
+}
+
+/** Ends a session soon after its token does. */
+async function watchToken(call: Call, { find }: Place, relay: Relay, over: AbortSignal): Promise<void> {
+  const { credential, grant } = call.principal
+  const isValid = async (): Promise<boolean> => {
+    const room = await find().catch(() => undefined) // the gateway is gone
+    if (!room || credential === null) return false
+    const { tokens } = room.gate
+    const token = await (grant ? tokens.renew(grant, credential) : tokens.get(credential))
+    return token?.opens(call.gateway) === true
+  }
+  while (!over.aborted && (await isValid()))
+    await pause(Math.min(limits.tokenCheckMs, (grant?.expiresAt ?? Infinity) - Date.now()), over)
+  relay.end(4401, 'the token is no longer valid')
+}
+
+function toUpgrade(call: Call, reached: Relayed, offer: Offer, relay: Relay): Upgrade {
+  // Whoever was granted an upgrade may be gone before it is done.
+  const timer = setTimeout(() => relay.end(1011, 'the client never came'), limits.openMs)
+  const start: RelayStart = {
+    serve(socket) {
+      clearTimeout(timer)
+      relay.join('client', socket)
+      return relay.client
+    },
+  }
+  const selected = reached.protocol || offer.selected
+  return { ...(selected && { protocol: selected }), headers: headersOf(call, reached), start }
+}
+
+/** What the provider said in place of opening a socket. */
+function toRefusal(call: Call, reached: Refused): Response {
+  const { body, status, headers } = reached.response
+  const own = returnable(headers)
+  for (const [name, value] of Object.entries(headersOf(call, reached))) own.set(name, value)
+  return new Response(body, { status, headers: own })
+}
+
+function headersOf(call: Call, { step, logId, ...rest }: Relayed | Refused): Record<string, string> {
+  return {
+    ...('headers' in rest ? rest.headers : {}),
+    [responseHeaders.requestId]: call.requestId,
+    [responseHeaders.eventId]: call.eventId,
+    [responseHeaders.step]: String(step),
+    ...(logId !== undefined && { [responseHeaders.logId]: logId }),
+  }
+}

@@ -1,5 +1,5 @@
 import { isLasting, readHeaders } from '../controls.ts'
-import { GatewayError } from '../errors.ts'
+import { GatewayError, toGatewayError } from '../errors.ts'
 import { newId } from '../ids.ts'
 import { limits } from '../limits.ts'
 import type { Home } from '../runs/home.ts'
@@ -121,12 +121,18 @@ function hostOf({ gateway, credential }: SessionStart, find: FindRoom, home: Hom
   const tokenIn = async ({ gate }: Room) => (credential === null ? undefined : gate.tokens.get(credential))
   return {
     async start({ request, eventId, runId, wire, defaults }, signal) {
-      const room = await find()
-      const options = readDefaults(defaults)
-      const asker = { requestId: newId(), eventId, token: await tokenIn(room), options, wire, signal }
-      const asked = await toUniversalCall(request, asker, room)
-      const call = { ...asked, ...(runId !== undefined && { runId }), ...home.sharing }
-      return toReply(call, await room.run(call))
+      const requestId = newId()
+      try {
+        const room = await find()
+        const options = readDefaults(defaults)
+        const asker = { requestId, eventId, token: await tokenIn(room), options, wire, signal }
+        const asked = await toUniversalCall(request, asker, room)
+        const call = { ...asked, ...(runId !== undefined && { runId }), ...home.sharing }
+        return toReply(call, await room.run(call))
+      } catch (error) {
+        const { code, message, detail } = toGatewayError(error)
+        throw new GatewayError(code, message, { ...detail, requestId })
+      }
     },
     toDefaults(wanted) {
       const defaults = settingsOf(Object.entries(wanted))

@@ -53,7 +53,7 @@ function refuse(run: Run, error: GatewayError): Terminal {
 
 /** The head of an answer that is an error of the gateway's own. */
 export function failureHead(eventId: string, error: GatewayError): Head {
-  const { step, headers = {} } = error.detail
+  const { step, requestId, headers = {} } = error.detail
   const contentType = 'application/json'
   return {
     status: error.status,
@@ -61,6 +61,7 @@ export function failureHead(eventId: string, error: GatewayError): Head {
     headers: [['content-type', contentType], ...Object.entries(headers)],
     metadata: {
       eventId,
+      ...(requestId !== undefined && { requestId }),
       ...(step !== undefined && { step: String(step) }),
       contentType,
       status: error.status,

@@ -29,7 +29,8 @@ async function carry(run: Run, start: Start): Promise<Terminal> {
     run.begin(head, watch)
     if (body) await copyInto(run, body, watch)
     if (run.signal.aborted) return stopped(run)
-    return { outcome: head.status < 400 ? 'completed' : 'failed', upstreamStopped: true }
+    const isWell = head.status >= 200 && head.status < 300
+    return { outcome: isWell ? 'completed' : 'failed', upstreamStopped: true }
   } catch (error) {
     if (run.signal.aborted) return stopped(run)
     const known = error instanceof GatewayError

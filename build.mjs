@@ -27,8 +27,7 @@ await build({
   entryPoints: [
     'src/index.ts',
     { in: 'src/manage/app.ts', out: 'manage' },
-    { in: 'adapters/prices.ts', out: 'pricing' },
-    { in: 'src/observe/assemble/assemble.ts', out: 'assemble' },
+    'adapters/parts.ts',
     'adapters/node.ts',
     'adapters/bun.ts',
     'adapters/deno.ts',
@@ -73,10 +72,9 @@ if (missing.length > 0) throw new Error(`package.json names what was not built: 
 
 const sizes = [
   ['core (src/index.ts, minified)', core.outputFiles[0].contents],
-  ...['index', 'manage', 'node', 'bun', 'deno', 'cli', 'deno-deploy', 'worker', 'client'].map((name) => [
-    `dist/${name}.js`,
-    readFileSync(`dist/${name}.js`),
-  ]),
+  ...['index', 'parts', 'manage', 'node', 'bun', 'deno', 'cli', 'deno-deploy', 'worker', 'client'].map(
+    (name) => [`dist/${name}.js`, readFileSync(`dist/${name}.js`)],
+  ),
 ]
 const kilobytes = (bytes) => `${(bytes / 1024).toFixed(1)} kB`.padStart(10)
 console.log(`${'bundle'.padEnd(32)}${'size'.padStart(10)}${'gzipped'.padStart(10)}`)

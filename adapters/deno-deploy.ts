@@ -3,7 +3,7 @@ import { GatewayError } from '../src/errors.ts'
 import { ConfigError, createGateway, type Gateway, isOpen, parseConfig } from '../src/index.ts'
 import { createHandler, outbound } from './deno.ts'
 import { readEnvConfig } from './options.ts'
-import { pricing } from './prices.ts'
+import { parts } from './parts.ts'
 import { refuseAll } from './refuse.ts'
 import { report } from './server.ts'
 
@@ -17,7 +17,7 @@ function fromEnv(): { handler: (request: Request, info: object) => Promise<Respo
   try {
     const config = parseConfig(readEnvConfig(process.env), process.env)
     if (isOpen(config)) return { handler: refuseAll(new GatewayError('not_configured')) }
-    const gateway = createGateway(config, { fetch: outbound, report }, { env: process.env, pricing })
+    const gateway = createGateway(config, { fetch: outbound, report }, { ...parts, env: process.env })
     return { handler: createHandler(gateway), gateway }
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error

@@ -26,7 +26,8 @@ export const usage = `trunkline [options]
   --help         this text
 
 Environment: TRUNKLINE_CONFIG (the configuration as JSON), TRUNKLINE_TOKEN (a gateway token),
-and each provider's own key variable (OPENAI_API_KEY, ANTHROPIC_API_KEY, ...).`
+TRUNKLINE_MASTER_KEY (seals stored keys: 32 bytes in base64), and each provider's own key variable
+(OPENAI_API_KEY, ANTHROPIC_API_KEY, ...).`
 
 const defaultFile = 'trunkline.config.json'
 

@@ -2,13 +2,13 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Env, Given } from '../src/index.ts'
 import { createManagement } from '../src/manage/app.ts'
-import { assemble } from '../src/observe/assemble/assemble.ts'
+import { createSettings } from '../src/store/settings.ts'
 import type { Sql, SqlRow, SqlValue } from '../src/store/sql.ts'
 import { createSqlCache } from '../src/store/sql-cache.ts'
 import { createSqlConfig } from '../src/store/sql-config.ts'
 import { createSqlCounters } from '../src/store/sql-counters.ts'
 import { createSqlLogs } from '../src/store/sql-logs.ts'
-import { pricing } from './prices.ts'
+import { parts } from './parts.ts'
 import { report } from './server.ts'
 
 /** What `node:sqlite` and `bun:sqlite` have in common, as far as it is used here. */
@@ -30,9 +30,9 @@ const busyMs = 50
 /** Statements kept ready; past it they are made anew each time. */
 const preparedMax = 200
 
-/** The embedded stores of a folder, a file each, with the environment and what answers cost. */
+/** The embedded stores of a folder, a file each, with the environment and the parts that need no store. */
 export async function givenBy(env: Env | undefined, data: string | undefined): Promise<Given> {
-  const own = { pricing, assemble, ...(env && { env }) }
+  const own = { ...parts, ...(env && { env }) }
   if (data === undefined) return own
   return {
     ...own,
@@ -40,7 +40,7 @@ export async function givenBy(env: Env | undefined, data: string | undefined): P
     logs: createSqlLogs(await openSqlite(data, 'logs')),
     counters: createSqlCounters(await openSqlite(data, 'counters'), { report }),
     cache: createSqlCache(await openSqlite(data, 'cache')),
-    settings: createSqlConfig(await openSqlite(data, 'config')),
+    settings: createSettings(createSqlConfig(await openSqlite(data, 'config')), env ?? {}),
   }
 }
 

@@ -133,16 +133,22 @@ const dimension = z.union([
 ])
 
 const spendRule = z.strictObject({
-  id: z.string().check(z.minLength(1), z.maxLength(64)),
+  id: z.optional(z.string().check(z.minLength(1), z.maxLength(64))),
   enabled: z.optional(z.boolean()),
   limitType: z.literal('cost'),
   limit: z.number().check(z.positive()),
   window: z.int().check(z.minimum(1), z.maximum(year)),
-  technique: z.enum(['fixed', 'sliding']),
+  technique: z._default(z.enum(['fixed', 'sliding']), 'fixed'),
   provider: z.optional(dimension),
   model: z.optional(dimension),
   metadata: z.optional(z.record(z.string(), dimension)),
 })
+
+/** What is spent is counted by rule, so one without a name is named after its place. */
+const spendRules = z.pipe(
+  z._default(z.array(spendRule).check(z.maxLength(20)), []),
+  z.transform((rules) => rules.map((rule, index) => ({ ...rule, id: rule.id ?? `rule-${index + 1}` }))),
+)
 
 const never = (value: false | null | 'postpaid' | 'unified') =>
   z.optional(z.literal(value, `nothing of the kind is done here, so only ${value} is taken`))
@@ -173,9 +179,7 @@ const withoutEffect = {
 export const gatewaySettings: z.ZodMiniType<GatewaySettings> = z.strictObject({
   id: slug,
   ...rateSettings,
-  spend_limits: z.nullish(
-    z.strictObject({ enabled: z.boolean(), rules: z.array(spendRule).check(z.maxLength(20)) }),
-  ),
+  spend_limits: z.nullish(z.strictObject({ enabled: z._default(z.boolean(), true), rules: spendRules })),
   authentication: z.optional(z.boolean()),
   retry_max_attempts: z.nullish(z.int().check(z.minimum(1), z.maximum(5))),
   retry_delay: z.nullish(z.int().check(z.minimum(0), z.maximum(60_000))),

@@ -1,5 +1,6 @@
 import * as z from 'zod/mini'
 import { GatewayError } from './errors.ts'
+import { parseJson } from './json.ts'
 import type { Options } from './types.ts'
 
 const count = (min: number, max: number) =>
@@ -109,14 +110,6 @@ export function readConfig(config: Readonly<Record<string, unknown>>): Options {
     `config.${field}`,
     Object.hasOwn(config, field) ? config[field] : null,
   ])
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }
 
 type Entry = (typeof fields)[number]

@@ -3,13 +3,13 @@ import { Hono } from 'hono/tiny'
 import type { Config, Env } from './config.ts'
 import { GatewayError, toGatewayError } from './errors.ts'
 import { newId } from './ids.ts'
-import type { CreateManagement } from './manage/route.ts'
+import type { CreateManagement } from './manage/desk.ts'
 import type { Assemble } from './observe/assemble/assemble.ts'
 import type { CreatePricing } from './observe/pricing.ts'
+import type { ProviderTable } from './providers/row.ts'
 import { createRooms, toRetention } from './rooms.ts'
 import { answerCall, createAnswer, type Respond } from './routes/answer.ts'
-import { compatSlug, readCompat } from './routes/compat.ts'
-import type { Asking, Room } from './routes/context.ts'
+import { type Asking, type Compat, compatSlug, type Room } from './routes/context.ts'
 import { readNative } from './routes/native.ts'
 import { type Place, placeOf } from './routes/places.ts'
 import { toFailure } from './routes/respond.ts'
@@ -23,9 +23,9 @@ import type { SessionState } from './runs/run.ts'
 import type { Session } from './session/host.ts'
 import { LiveSession } from './session/server.ts'
 import { type Cache, createMemoryCache } from './store/cache.ts'
-import type { ConfigStore } from './store/config.ts'
 import { type Counters, createMemoryCounters } from './store/counters.ts'
 import type { Logs } from './store/logs.ts'
+import type { Settings } from './store/settings.ts'
 import { createLogWriter } from './store/writer.ts'
 import type { Runtime, Socket } from './types.ts'
 
@@ -62,15 +62,19 @@ export interface Given {
   readonly counters?: Counters
   /** Where answers are kept; default: the process's memory alone. */
   readonly cache?: Cache
-  /** Where what changes while running is kept; absent: only the configuration counts. */
-  readonly settings?: ConfigStore
+  /** What changes while running; absent: only the configuration counts. */
+  readonly settings?: Settings
   /** Serves the management API (`trunkline/manage`); absent: there is none. */
   readonly manage?: CreateManagement
+  /** Providers that need no more than their name (`trunkline/parts`); absent: only those of the configuration. */
+  readonly providers?: ProviderTable
+  /** One API for every model (`trunkline/parts`); absent: there is none. */
+  readonly compat?: Compat
   /** Whether one request may wait for another where there is no home of a session; default true. */
   readonly shares?: boolean
-  /** Makes one body of a stream's events for its record (`trunkline/assemble`); absent: streams are recorded as they came. */
+  /** Makes one body of a stream's events for its record (`trunkline/parts`); absent: streams are recorded as they came. */
   readonly assemble?: Assemble
-  /** Tells what answers cost (`trunkline/pricing`); absent: that is unknown. */
+  /** Tells what answers cost (`trunkline/parts`); absent: that is unknown. */
   readonly pricing?: CreatePricing
 }
 
@@ -156,8 +160,8 @@ function createApp({ find, report, refuse, health, manage }: Parts): Hono<{ Bind
   }, report)
   const native = answerCall(({ request, requestId, room }) => {
     const target = targetOf(request.url)
-    const read = target.slug === compatSlug ? readCompat : readNative
-    return read(request, target, requestId, room)
+    const compat = target.slug === compatSlug ? room.compat : undefined
+    return (compat?.read ?? readNative)(request, target, requestId, room)
   }, report)
   const run =
     (respond: (asking: Asking, runId: string) => Promise<Response>, runId: string): Respond =>

@@ -10,8 +10,8 @@ import {
   type RunQuery,
 } from '../../src/index.ts'
 import { createManagement } from '../../src/manage/app.ts'
-import { assemble } from '../../src/observe/assemble/assemble.ts'
-import { pricing } from '../prices.ts'
+import { createSettings } from '../../src/store/settings.ts'
+import { parts } from '../parts.ts'
 import { refuseAll } from '../refuse.ts'
 import { report } from '../server.ts'
 import { cacheOf, countersOf, logsOf, type StoreNamespace, settingsOf } from './store.ts'
@@ -75,13 +75,12 @@ function make(bindings: Bindings): Made {
         { fetch: (request, signal) => fetch(request, { signal }), report, defer: waitUntil },
         {
           env,
-          pricing,
+          ...parts,
           manage: createManagement,
-          assemble,
           logs: logsOf(bindings.STORES),
           counters: countersOf(bindings.STORES),
           cache: cacheOf(bindings.STORES),
-          settings: settingsOf(bindings.STORES),
+          settings: createSettings(settingsOf(bindings.STORES), env),
           shares: false,
         },
       ),

@@ -27,23 +27,30 @@ export interface Outgoing {
   readonly headers: Headers
   /** Null where there is none. */
   readonly body: Uint8Array<ArrayBuffer> | null
-  readonly signal: AbortSignal
+  readonly redirect: RequestRedirect
+  readonly signal: AbortSignal | undefined
+}
+
+/** Call `act` with the signal's reason once it aborts, or now if it has; returns what takes that back. */
+export function whenAborted(signal: AbortSignal | undefined, act: (reason: unknown) => void): () => void {
+  const abort = () => act(signal?.reason)
+  signal?.addEventListener('abort', abort, { once: true })
+  if (signal?.aborted) abort()
+  return () => signal?.removeEventListener('abort', abort)
 }
 
 /** Read a request. @throws the signal's reason */
-export async function readRequest(request: Request, signal: AbortSignal): Promise<Outgoing> {
-  const { url, method, headers } = request
+export async function readRequest(request: Request, signal: AbortSignal | undefined): Promise<Outgoing> {
+  const { url, method, headers, redirect } = request
   const body = new Uint8Array(await unlessAborted(request.arrayBuffer(), signal))
   const isEmpty = method === 'GET' || method === 'HEAD' || (body.length === 0 && !headers.has('content-type'))
-  return { url, method, headers: new Headers(headers), body: isEmpty ? null : body, signal }
+  return { url, method, headers: new Headers(headers), body: isEmpty ? null : body, redirect, signal }
 }
 
-function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason)
-    signal.addEventListener('abort', abort, { once: true })
-    if (signal.aborted) abort()
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+    const settle = whenAborted(signal, reject)
+    work.then(resolve, reject).finally(settle)
   })
 }
 
@@ -53,7 +60,7 @@ export function toItem({ method, headers, body }: Outgoing, path: string): Item 
   const own = new Headers(headers)
   for (const name of connection) own.delete(name)
   return {
-    provider: decodeURIComponent(path.slice(0, slash)),
+    provider: decode(path.slice(0, slash)),
     endpoint: path.slice(slash + 1),
     method,
     headers: Object.fromEntries(own),
@@ -62,42 +69,53 @@ export function toItem({ method, headers, body }: Outgoing, path: string): Item 
   }
 }
 
+/** What cannot be decoded is no provider, which the gateway will say. */
+function decode(part: string): string {
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    return part
+  }
+}
+
 function toPayload(bytes: Uint8Array): Pick<Item, 'body' | 'encoding'> {
   const text = toText(bytes)
   return text === undefined ? { body: toBase64(bytes), encoding: 'base64' } : { body: text }
 }
 
-/** The response of a run, once its answer begins. Aborting `signal` ends it until its body has been read. */
-export async function toResponse(run: Run, { url, method, signal }: Outgoing): Promise<Response> {
-  const abort = () => run.stop(signal.reason)
-  const settle = () => signal.removeEventListener('abort', abort)
-  signal.addEventListener('abort', abort, { once: true })
-  if (signal.aborted) abort()
+/**
+ * The response of a run, once its answer begins. Aborting the signal ends it until all of it has come, read or not.
+ * @throws LineError, redirected where that is to be an error; the signal's reason
+ */
+export async function toResponse(run: Run, { url, method, redirect, signal }: Outgoing): Promise<Response> {
+  run.settle = whenAborted(signal, (reason) => run.stop(reason))
   try {
     const created = await run.read()
     if (created.type !== 'universal.created') throw faultOf(created as never) ?? strange()
-    return answer(run, created, { url, method, settle })
+    const { status = 200 } = created.metadata
+    if (status < 200 || status > 599) throw strange()
+    const body = method === 'HEAD' || bodiless.has(status) ? null : toBody(run, created)
+    const response = new Response(body, { status, headers: headersOf(created) })
+    assertStays(response, redirect)
+    return withUrl(response, url.split('#')[0] ?? '')
   } catch (error) {
-    settle()
+    run.stop(error)
     throw error
   }
 }
 
-function answer(
-  run: Run,
-  created: Created,
-  { url, method, settle }: { url: string; method: string; settle: () => void },
-): Response {
-  const { status = 200 } = created.metadata
-  if (status < 200 || status > 599) throw strange()
-  const hasBody = method !== 'HEAD' && !bodiless.has(status)
-  const response = new Response(hasBody ? toBody(run, created, settle) : null, {
-    status,
-    headers: headersOf(created),
-  })
-  Object.defineProperty(response, 'url', { value: url })
-  if (!hasBody) settle()
-  return response
+/** @throws LineError redirected */
+export function assertStays({ status, headers, type }: Response, redirect: RequestRedirect): void {
+  // Of a redirect that is not followed, a page is told nothing at all.
+  const isRedirect = type === 'opaqueredirect' || (status > 299 && status < 400 && headers.has('location'))
+  if (isRedirect && (redirect === 'error' || type === 'opaqueredirect'))
+    throw new LineError('redirected', 'The answer is a redirect, which is not followed')
+}
+
+/** As a network's responses, and their clones, have it. */
+function withUrl(response: Response, url: string): Response {
+  const clone = () => withUrl(Response.prototype.clone.call(response), url)
+  return Object.defineProperties(response, { url: { value: url }, clone: { value: clone } })
 }
 
 /** The provider's, and the gateway's own, as plain HTTP has them. */
@@ -111,45 +129,46 @@ function headersOf({ headers, metadata }: Created): [string, string][] {
 }
 
 /** Reads on only as its reader does, so that the gateway's window is the only buffer. */
-function toBody(run: Run, created: Created, settle: () => void): ReadableStream<Uint8Array> {
-  return new ReadableStream<Uint8Array>(
-    {
-      start(controller) {
-        if ('response' in created) controller.enqueue(bytesOfSingle(created))
-      },
-      async pull(controller) {
-        try {
-          const frame = await run.read()
-          if (frame.type === 'universal.stream') return controller.enqueue(bytesOf(frame))
-          settle()
-          endWith(frame, controller)
-        } catch (error) {
-          settle()
-          controller.error(error)
-        }
-      },
-      cancel(reason) {
-        settle()
-        run.stop(reason)
-      },
+function toBody(run: Run, created: Created): ReadableStream<Uint8Array> {
+  return new ReadableStream({
+    type: 'bytes',
+    start(controller) {
+      if ('response' in created) controller.enqueue(bytesOfSingle(created))
     },
-    { highWaterMark: 0 },
-  )
+    async pull(controller) {
+      try {
+        for (;;) {
+          const frame = await run.read()
+          if (frame.type !== 'universal.stream') return endWith(frame, controller)
+          const bytes = bytesOf(frame)
+          if (bytes.length > 0) return controller.enqueue(bytes)
+        }
+      } catch (error) {
+        controller.error(error)
+      }
+    },
+    cancel(reason) {
+      run.stop(reason)
+    },
+  })
 }
 
-function endWith(frame: RunFrame, controller: ReadableStreamDefaultController<Uint8Array>): void {
+function endWith(frame: RunFrame, controller: ReadableByteStreamController): void {
   const fault = frame.type === 'universal.done' ? faultOf(frame) : strange()
   if (fault) controller.error(fault)
-  else controller.close()
+  else {
+    controller.close()
+    controller.byobRequest?.respond(0) // as a reader with its own buffer waits for that
+  }
 }
 
 /** A gateway's own error may come as a single answer, JSON as JSON. */
-function bytesOfSingle({ response, metadata }: Created): Uint8Array {
+function bytesOfSingle({ response, metadata }: Created): Uint8Array<ArrayBuffer> {
   if (typeof response !== 'string') return toBytes(JSON.stringify(response))
   return metadata.encoding === 'base64' ? fromBase64(response) : toBytes(response)
 }
 
-const bytesOf = ({ data = '', encoding }: Streamed): Uint8Array =>
+const bytesOf = ({ data = '', encoding }: Streamed): Uint8Array<ArrayBuffer> =>
   encoding === 'base64' ? fromBase64(data) : toBytes(data)
 
 const strange = (): LineError => new LineError('bad_message', 'The gateway said what the wire does not know')

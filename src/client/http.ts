@@ -42,21 +42,20 @@ export async function* streamHttp(asked: Asked, send: Send): AsyncGenerator<RunF
     yield { ...toDone('incomplete', seq), error: { code: 'provider_failed', message } }
     return
   }
-  yield toDone(response.ok ? 'completed' : 'failed', seq)
+  yield toDone(response.status < 400 ? 'completed' : 'failed', seq)
 }
 
 /** A request that names its method or body goes to the provider's path, where `config` has no place. */
-function toHttp({ request, signal }: Asked): [path: string, init: RequestInit] {
+function toHttp({ request }: Asked): [path: string, init: RequestInit] {
   const single = Array.isArray(request) ? undefined : (request as Item)
-  const rest = signal ? { signal } : {}
   if (single?.method === undefined && single?.body === undefined) {
     const headers = { 'content-type': 'application/json' }
-    return ['', { method: 'POST', headers, body: JSON.stringify(request), ...rest }]
+    return ['', { method: 'POST', headers, body: JSON.stringify(request) }]
   }
   const { provider, endpoint, headers, method = 'POST', query } = single
   const text = single.body ?? (query === undefined ? null : JSON.stringify(query))
   const body = text !== null && single.encoding ? Uint8Array.from(atob(text), (c) => c.charCodeAt(0)) : text
-  return [`/${provider}/${endpoint}`, { method, body, ...(headers && { headers }), ...rest }]
+  return [`/${provider}/${endpoint}`, { method, body, ...(headers && { headers }) }]
 }
 
 function metadataOf({ headers, status }: Response, eventId: string) {

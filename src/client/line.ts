@@ -1,6 +1,6 @@
 import { lengthOf } from './bytes.ts'
 import { LineError } from './errors.ts'
-import { type Outgoing, readRequest, toItem, toResponse } from './fetch.ts'
+import { assertStays, type Outgoing, readRequest, toItem, toResponse, whenAborted } from './fetch.ts'
 import { streamHttp } from './http.ts'
 import { defaults, type Limits } from './limits.ts'
 import { type LineState, Link } from './link.ts'
@@ -81,9 +81,7 @@ export class Line extends EventTarget {
       changed: () => this.#changed(),
       isRefused: () => this.#isRefused(route.limits),
     })
-    const abort = () => this.#link.close(signal?.reason)
-    signal?.addEventListener('abort', abort, { once: true })
-    this.#settle = () => signal?.removeEventListener('abort', abort)
+    this.#settle = whenAborted(signal, (reason) => this.#link.close(reason))
   }
 
   /** Each change is a `statechange` event. */
@@ -99,17 +97,19 @@ export class Line extends EventTarget {
   /**
    * `fetch` over the socket, for what is behind `url(provider)`. A body is read whole before it is sent, and must fit
    * into one message with its request: 32 MiB, or what the gateway says; a third less for bytes that are not UTF-8.
-   * Redirects are not followed. Other URLs of the gateway go over HTTP with the token, foreign ones without it.
+   * Redirects are not followed, and `statusText` is empty, as it is over HTTP/2. Other URLs of the gateway go over HTTP with the token, foreign ones without it.
    * @throws LineError, the signal's reason, and what `new Request` throws
    */
   readonly fetch: Fetch = async (input, init) => {
-    const request = new Request(input, init)
-    const signal = init?.signal ?? request.signal
-    signal.throwIfAborted()
+    const inherited = input instanceof Request ? input.signal : undefined
+    const signal = (init?.signal === undefined ? inherited : init.signal) ?? undefined
+    signal?.throwIfAborted()
+    // A Request would hang on to the signal for as long as that lives.
+    const request = new Request(input, { ...init, signal: null })
     const path = this.#pathOf(request.url)
-    if (path === undefined) return this.#http(request)
+    if (path === undefined) return this.#http(request, beside(signal))
     const isCall = /^(?!run\/)[^/?]+\//.test(path)
-    if (!isCall || this.state === 'http') return this.#sendHttp(request)
+    if (!isCall || this.state === 'http') return this.#sendHttp(request, signal)
     const outgoing = await readRequest(request, signal)
     for (const [name, value] of this.#headers) {
       if (!outgoing.headers.has(name)) outgoing.headers.set(name, value)
@@ -118,7 +118,7 @@ export class Line extends EventTarget {
       return await toResponse(this.#start(toItem(outgoing, path)), outgoing)
     } catch (error) {
       if (error !== unsent) throw error
-      return this.#sendHttp(toRequest(outgoing))
+      return this.#sendHttp(toRequest(outgoing), signal)
     }
   }
 
@@ -133,16 +133,16 @@ export class Line extends EventTarget {
   ): AsyncGenerator<RunFrame, void, undefined> {
     signal?.throwIfAborted()
     const run = this.#start(this.#withHeaders(request))
-    const abort = () => run.stop(signal?.reason)
-    signal?.addEventListener('abort', abort, { once: true })
+    run.settle = whenAborted(signal, (reason) => run.stop(reason))
     try {
       yield* untilDone(readAll(run))
     } catch (error) {
       if (error !== unsent) throw error
       const asked = { request: this.#withHeaders(request), eventId: run.eventId, raw: run.raw, signal }
-      yield* untilDone(streamHttp(asked, (path, init) => this.#sendHttp(new Request(this.base + path, init))))
+      yield* untilDone(
+        streamHttp(asked, (path, init) => this.#sendHttp(new Request(this.base + path, init), signal)),
+      )
     } finally {
-      signal?.removeEventListener('abort', abort)
       run.stop(unsent)
     }
   }
@@ -168,10 +168,15 @@ export class Line extends EventTarget {
 
   /** Whether the gateway takes the token, which a refused upgrade cannot tell. */
   async #isRefused({ handshakeMs }: Limits): Promise<boolean> {
-    const signal = AbortSignal.timeout(handshakeMs)
-    const response = await this.#sendHttp(new Request(`${this.base}/run/-`, { signal }))
-    await response.body?.cancel()
-    return response.status === 401
+    const late = new AbortController()
+    const timer = setTimeout(() => late.abort(), handshakeMs)
+    try {
+      const response = await this.#sendHttp(new Request(`${this.base}/run/-`), late.signal)
+      await response.body?.cancel()
+      return response.status === 401
+    } finally {
+      clearTimeout(timer)
+    }
   }
 
   #changed(): void {
@@ -210,14 +215,13 @@ export class Line extends EventTarget {
   }
 
   /** Redirects could lead elsewhere, and token and keys with them. @throws LineError redirected */
-  async #sendHttp(request: Request): Promise<Response> {
+  async #sendHttp(request: Request, signal: AbortSignal | undefined): Promise<Response> {
     const headers = new Headers(request.headers)
     for (const [name, value] of this.#headers) if (!headers.has(name)) headers.set(name, value)
     if (this.#token !== undefined && !headers.has(tokenHeader))
       headers.set(tokenHeader, `Bearer ${this.#token}`)
-    const response = await this.#http(new Request(request, { headers, redirect: 'manual' }))
-    if (response.type === 'opaqueredirect')
-      throw new LineError('redirected', 'The answer is a redirect, which a page cannot see')
+    const response = await this.#http(new Request(request, { headers, redirect: 'manual' }), beside(signal))
+    assertStays(response, request.redirect)
     return response
   }
 }
@@ -236,7 +240,10 @@ async function* untilDone(frames: AsyncGenerator<RunFrame>): AsyncGenerator<RunF
   }
 }
 
+/** Not in the request, which may lose it with the next garbage. */
+const beside = (signal: AbortSignal | undefined): RequestInit => (signal ? { signal } : {})
+
 const isList = (request: Item | readonly Item[]): request is readonly Item[] => Array.isArray(request)
 
-const toRequest = ({ url, method, headers, body, signal }: Outgoing): Request =>
-  new Request(url, { method, headers, body, signal })
+const toRequest = ({ url, method, headers, body, redirect }: Outgoing): Request =>
+  new Request(url, { method, headers, body, redirect })

@@ -37,6 +37,8 @@ export class Run {
   consumed = -1
   /** Bytes that were read and not acknowledged. */
   owed = 0
+  /** Lets go of what could stop it; called once all of it has come, or it has failed. */
+  settle: (() => void) | undefined
   /** Nobody reads it any more. */
   isStopped = false
   #inbox: Received[] = []
@@ -54,8 +56,11 @@ export class Run {
   accept(frame: RunFrame, size: number): boolean {
     if (this.isStopped || this.#failure) return true
     if (frame.type === 'universal.created') this.#begin(frame, size)
-    else if (frame.type === 'universal.done') this.#push(frame, size)
-    else if (frame.type === 'universal.stream') return this.#event(frame, size)
+    else if (frame.type === 'universal.done') {
+      this.settle?.()
+      this.#push(frame, size)
+    }
+    if (frame.type === 'universal.stream') return this.#event(frame, size)
     return true
   }
 
@@ -83,6 +88,7 @@ export class Run {
   fail(reason: unknown): void {
     this.#failure ??= { reason }
     this.create = undefined
+    this.settle?.()
     this.#wake?.()
   }
 

@@ -1,10 +1,10 @@
 import * as z from 'zod/mini'
+import { parseJson } from '../json.ts'
 import type { Translation } from '../types.ts'
 import type { EmbeddingRequest, Embeddings, Native } from './dialect.ts'
 import { Failure, malformed } from './failure.ts'
 import type { Json } from './hub.ts'
 import type { Notes } from './notes.ts'
-import { parseJson } from './parts.ts'
 import { createIdentity, type Untold } from './translation.ts'
 
 const request = z.looseObject({

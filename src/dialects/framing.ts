@@ -1,9 +1,9 @@
 import { createParser } from 'eventsource-parser'
 import { createEventStream } from '../eventstream.ts'
+import { parseJson } from '../json.ts'
 import { limits } from '../limits.ts'
 import type { StreamEvent } from './dialect.ts'
 import { Failure } from './failure.ts'
-import { parseJson } from './parts.ts'
 
 /** Cuts a body into events, whatever its chunks. */
 export interface Framing {

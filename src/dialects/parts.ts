@@ -1,3 +1,4 @@
+import { parseJson } from '../json.ts'
 import { malformed } from './failure.ts'
 import type { Chat, Effort, Json, Message, Part } from './hub.ts'
 import type { Notes } from './notes.ts'
@@ -37,15 +38,6 @@ export function readArguments(text: string): Json {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw malformed('messages', `the arguments of a tool call are no JSON object: ${text.slice(0, 80)}`)
   return value as Json // just made sure
-}
-
-/** A JSON text's value; undefined if it is none. */
-export function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }
 
 /** Marks of what to cache, where the provider has none: it decides for itself. */

@@ -1,4 +1,5 @@
 import type { GatewayError } from '../errors.ts'
+import { parseJson } from '../json.ts'
 import { limits } from '../limits.ts'
 import { join } from '../streams.ts'
 import type { StreamTranslation, Translated, Translation } from '../types.ts'
@@ -7,7 +8,6 @@ import type { Api, Base, Dialect, StreamEvent, Translator } from './dialect.ts'
 import { brokenOff, Failure, readFailure, toFailureBody } from './failure.ts'
 import { createAws, createSse, type Framing, toSse } from './framing.ts'
 import type { ApiName, Chat, Chunk } from './hub.ts'
-import { parseJson } from './parts.ts'
 
 /** From whom to whom one answer is translated. */
 export interface Translating {

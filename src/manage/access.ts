@@ -1,7 +1,7 @@
 import { isOpen, type Scope } from '../config.ts'
 import { isLoopback } from '../loopback.ts'
 import { ManageError } from './answer.ts'
-import type { Desk } from './route.ts'
+import type { Desk } from './desk.ts'
 
 /** Who asks, and what they may. */
 export interface Access {

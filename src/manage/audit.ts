@@ -24,8 +24,8 @@ export const auditRoutes: readonly Route[] = [
       const { settings } = desk
       if (!settings) throw new ManageError('unavailable')
       const [entries, total_count] = await Promise.all([
-        settings.audit({ limit: per_page, offset: (page - 1) * per_page }),
-        settings.auditCount(),
+        settings.store.audit({ limit: per_page, offset: (page - 1) * per_page }),
+        settings.store.auditCount(),
       ])
       const result = entries.map(({ created_at, ...rest }) => ({ ...rest, created_at: toTime(created_at) }))
       return { result, info: { page, per_page, count: result.length, total_count } }

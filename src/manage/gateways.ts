@@ -2,7 +2,8 @@ import * as z from 'zod'
 import { type GatewaySettings, gatewaySettings, isAuthenticated, isOpen } from '../config.ts'
 import type { StoredGateway } from '../store/config.ts'
 import { ManageError, paging, parse, toPage } from './answer.ts'
-import { type Asked, assertPlace, change, type Desk, type Route, route, toTime } from './route.ts'
+import type { Desk } from './desk.ts'
+import { type Asked, assertPlace, change, type Route, route, toTime } from './route.ts'
 
 /** What clients send back with what they were given, though it is not theirs to set. */
 const told = ['created_at', 'modified_at', 'is_default', 'source', 'account_id', 'account_tag', 'internal_id']

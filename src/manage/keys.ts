@@ -3,7 +3,8 @@ import { newId } from '../ids.ts'
 import type { Change, StoredKey } from '../store/config.ts'
 import { headersPlaceOf, placeOf } from '../store/keyring.ts'
 import { ManageError, paging, toPage } from './answer.ts'
-import { type Asked, assertPlace, change, type Desk, type Route, route, toTime } from './route.ts'
+import type { Desk } from './desk.ts'
+import { type Asked, assertPlace, change, type Route, route, toTime, vaultOf } from './route.ts'
 
 /** Characters of a secret that may be shown, where it has at least four times as many. */
 const shownChars = 4
@@ -76,14 +77,9 @@ export const keyRoutes: readonly Route[] = [
 
 async function create(asked: Asked<unknown, z.infer<typeof wanted>>) {
   const { desk, params, body } = asked
-  const { vault } = desk.rooms
   const gateway_id = params.gateway ?? ''
   const provider_slug = slugOf(asked)
-  if (!vault.isOpen)
-    throw new ManageError(
-      'unavailable',
-      'Keys are stored under a master key only: set TRUNKLINE_MASTER_KEY=$(openssl rand -base64 32)',
-    )
+  const vault = vaultOf(desk, 'Keys')
   const { alias, default_config, secret } = body
   const now = Date.now()
   const named = { id: newId(), gateway_id, provider_slug }
@@ -148,9 +144,7 @@ async function remove(asked: Asked) {
 }
 
 async function rotate(asked: Asked) {
-  const { vault } = asked.desk.rooms
-  if (!vault.isOpen)
-    throw new ManageError('unavailable', 'There is no master key: TRUNKLINE_MASTER_KEY is not set')
+  const vault = vaultOf(asked.desk, 'Keys')
   const deed = { action: 'keys.rotate', target: 'provider_configs/rotate' }
   const result = await change(asked, deed, async (stored) => {
     const keys = stored.key.map(async (one): Promise<Change | undefined | null> => {

@@ -1,8 +1,9 @@
 import * as z from 'zod'
 import { type LogOrder, type LogQuery, type Logs, logKeys, type StoredLog } from '../store/logs.ts'
 import { ManageError, type Outcome, paging } from './answer.ts'
+import type { Desk } from './desk.ts'
 import { filters, flatFilters, fromFlat } from './filters.ts'
-import { type Asked, change, type Desk, type Route, route, toTime } from './route.ts'
+import { type Asked, change, type Route, route, toTime } from './route.ts'
 
 const orders = Object.keys(logKeys).filter((key): key is LogOrder => !key.startsWith('metadata.'))
 const direction = z.enum(['asc', 'desc']).optional()
@@ -41,11 +42,15 @@ const log = z.looseObject({
   metadata: z.string().optional(),
 })
 
+/** Entries of a log's metadata. */
+const metadataMax = 50
+
 const patch = z.strictObject({
   feedback: z.int().min(-1).max(1).nullable().optional(),
   score: z.number().nullable().optional(),
   metadata: z
     .record(z.string(), z.union([z.string(), z.number(), z.boolean()]))
+    .refine((entries) => Object.keys(entries).length <= metadataMax, `${metadataMax} entries at most`)
     .nullable()
     .optional(),
 })

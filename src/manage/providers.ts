@@ -5,7 +5,8 @@ import { assertCustom } from '../providers/providers.ts'
 import type { Change, StoredProvider } from '../store/config.ts'
 import { headersPlaceOf } from '../store/keyring.ts'
 import { ManageError, paging, toPage } from './answer.ts'
-import { type Asked, assertPlace, change, type Desk, type Route, route, toTime } from './route.ts'
+import type { Desk } from './desk.ts'
+import { type Asked, assertPlace, change, type Route, route, toTime, vaultOf } from './route.ts'
 
 /** Shown in the place of a header's value, which may be a credential. */
 const hidden = '[hidden]'
@@ -171,15 +172,11 @@ async function forget({ rooms, cache }: Desk): Promise<void> {
 async function sealed(
   headers: Readonly<Record<string, string>>,
   id: string,
-  { rooms: { vault } }: Desk,
+  desk: Desk,
 ): Promise<Pick<StoredProvider, 'headers' | 'header_names'>> {
   const names = Object.keys(headers)
   if (names.length === 0) return { headers: null, header_names: [] }
-  if (!vault.isOpen)
-    throw new ManageError(
-      'unavailable',
-      'Headers may hold credentials, and are stored under a master key only: set TRUNKLINE_MASTER_KEY=$(openssl rand -base64 32)',
-    )
+  const vault = vaultOf(desk, 'Headers, which may hold credentials,')
   return { headers: await vault.seal(JSON.stringify(headers), headersPlaceOf({ id })), header_names: names }
 }
 

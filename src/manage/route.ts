@@ -1,29 +1,10 @@
 import type * as z from 'zod'
-import type { Config, Scope } from '../config.ts'
-import type { Rooms } from '../rooms.ts'
-import type { Cache } from '../store/cache.ts'
-import type { Change, ConfigStore, Kinds, Stored } from '../store/config.ts'
-import type { Logs } from '../store/logs.ts'
-import type { Runtime } from '../types.ts'
+import type { Scope } from '../config.ts'
+import type { Change, Kinds, Stored } from '../store/config.ts'
+import type { Vault } from '../store/vault.ts'
 import type { Access } from './access.ts'
 import { ManageError, type Outcome } from './answer.ts'
-
-/** What the API works on. */
-export interface Desk {
-  readonly config: Config
-  readonly rooms: Rooms
-  readonly cache: Cache
-  readonly logs: Logs | undefined
-  readonly settings: ConfigStore | undefined
-  readonly report: Runtime['report']
-  /** Milliseconds since the epoch: what the configuration declares was made then. */
-  readonly startedAt: number
-  /** Write what waits to be recorded. */
-  flush(): Promise<void>
-}
-
-/** Makes the API, for any request below `/client/`. It never rejects. */
-export type CreateManagement = (desk: Desk) => (request: Request) => Promise<Response>
+import type { Desk } from './desk.ts'
 
 /** One request, checked. */
 export interface Asked<Query = unknown, Body = unknown> {
@@ -106,6 +87,16 @@ const recordsMax: Readonly<Record<keyof Kinds, number>> = {
 /** @throws ManageError full */
 export function assertPlace(stored: Stored, kind: keyof Kinds): void {
   if (stored[kind].length >= recordsMax[kind]) throw new ManageError('full')
+}
+
+/**
+ * Where secrets are sealed; `what` says which.
+ * @throws ManageError unavailable, without a master key
+ */
+export function vaultOf({ settings }: Desk, what: string): Vault {
+  if (settings?.vault.isOpen) return settings.vault
+  const how = 'set TRUNKLINE_MASTER_KEY=$(openssl rand -base64 32)'
+  throw new ManageError('unavailable', `${what} are stored under a master key only: ${how}`)
 }
 
 /** A time as the API writes it. */

@@ -4,7 +4,8 @@ import { sha256 } from '../hash.ts'
 import { newId } from '../ids.ts'
 import type { StoredToken } from '../store/config.ts'
 import { ManageError, paging, toPage } from './answer.ts'
-import { type Asked, assertPlace, change, type Desk, type Route, route, toTime } from './route.ts'
+import type { Desk } from './desk.ts'
+import { type Asked, assertPlace, change, type Route, route, toTime } from './route.ts'
 
 /** Stands before each token, so that it is known for what it is where it has leaked. */
 const prefix = 'tl_'

@@ -1,3 +1,4 @@
+import { parseJson } from '../json.ts'
 import { limits } from '../limits.ts'
 import { createSplitter, type Splitter } from '../splitter.ts'
 import { join } from '../streams.ts'
@@ -18,7 +19,7 @@ export function askUsage(step: Step): Step | undefined {
   if (method !== 'POST' || !endpoint.test(url.pathname)) return undefined
   const text = body === null || body instanceof ReadableStream ? undefined : toText(body)
   if (text === undefined || text.length > limits.replayBytes || !text.includes('"stream"')) return undefined
-  const request = parse(text)
+  const request = parseJson(text)
   if (!isObject(request) || request.stream !== true) return undefined
   const asked = insert(text, request)
   return asked === undefined ? undefined : { ...step, body: asked }
@@ -120,16 +121,8 @@ export function isUsageEvent(event: Uint8Array): boolean {
 
 function isUsage(event: string): boolean {
   const data = event.split(/\r\n|\r|\n/).filter((line) => line.startsWith('data:'))
-  const value = parse(data.map((line) => line.slice(5)).join('\n'))
+  const value = parseJson(data.map((line) => line.slice(5)).join('\n'))
   return (
     isObject(value) && Array.isArray(value.choices) && value.choices.length === 0 && isObject(value.usage)
   )
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

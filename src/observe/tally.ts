@@ -1,3 +1,4 @@
+import { parseJson } from '../json.ts'
 import type { Usage } from '../types.ts'
 import { countingPattern, findUsage, type Json, mergeUsage, readTold } from './usage.ts'
 
@@ -143,7 +144,7 @@ function isEscaped(text: string, at: number): boolean {
 
 /** The counting object of a JSON text; of a long one, whose counts come last, without reading the rest. */
 export function parseUsage(text: string): Json | undefined {
-  return text.length <= parsedChars ? findUsage(parse(text)) : lastUsage(text)
+  return text.length <= parsedChars ? findUsage(parseJson(text)) : lastUsage(text)
 }
 
 const usageStart = /"(usage|usageMetadata)"\s*:\s*\{/g
@@ -153,7 +154,7 @@ function lastUsage(text: string): Json | undefined {
   const [last] = [...tail.matchAll(usageStart)].slice(-1)
   if (!last?.[1]) return undefined
   const start = last.index + last[0].length - 1
-  return findUsage({ [last[1]]: parse(tail.slice(start, endOfObject(tail, start))) })
+  return findUsage({ [last[1]]: parseJson(tail.slice(start, endOfObject(tail, start))) })
 }
 
 /** Counts hold no text with braces. */
@@ -173,12 +174,4 @@ export const modelIn = (text: string): string | undefined => modelPattern.exec(t
 /** Without what is undefined. */
 export function known(reading: { [K in keyof Reading]: Reading[K] | undefined }): Reading {
   return Object.fromEntries(Object.entries(reading).filter(([, value]) => value !== undefined))
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

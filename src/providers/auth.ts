@@ -1,7 +1,7 @@
 import { googleAuth, googlePlaces } from './google.ts'
 import type { Authorize } from './outgoing.ts'
+import type { Auth, HeaderAuth } from './row.ts'
 import { sigv4Auth, sigv4Places } from './sigv4.ts'
-import type { Auth, HeaderAuth } from './table.ts'
 
 /** Headers in which a client may bring its own key; the first is the native one. */
 export function credentialHeaders(auth: Auth): readonly string[] {

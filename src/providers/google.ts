@@ -1,8 +1,9 @@
 import { importPKCS8, SignJWT } from 'jose'
 import * as z from 'zod/mini'
 import { type ErrorCode, GatewayError } from '../errors.ts'
+import { parseJson } from '../json.ts'
 import type { Runtime } from '../types.ts'
-import { type Authorize, parseJson, readJsonKey, untilAborted } from './outgoing.ts'
+import { type Authorize, readJsonKey, untilAborted } from './outgoing.ts'
 
 const googleTokenUri = 'https://oauth2.googleapis.com/token'
 const scope = 'https://www.googleapis.com/auth/cloud-platform'

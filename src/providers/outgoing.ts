@@ -1,4 +1,5 @@
 import type * as z from 'zod/mini'
+import { parseJson } from '../json.ts'
 import type { Runtime, Step } from '../types.ts'
 
 /** A request on its way to a provider. */
@@ -39,15 +40,6 @@ export function readJsonKey<T>(key: string | undefined, shape: z.ZodMiniType<T>)
   if (!parsed.success)
     throw new TypeError('the stored key begins like JSON, and is not what this provider takes')
   return parsed.data
-}
-
-/** The value of a JSON text; undefined if it is none. */
-export function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }
 
 /** The outcome of a promise that others may wait for as well, or the signal's reason once it aborts. */

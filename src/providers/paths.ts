@@ -1,5 +1,5 @@
 import { GatewayError } from '../errors.ts'
-import type { PathRule } from './table.ts'
+import type { PathRule } from './row.ts'
 
 /** Text with `{placeholders}`, split once: literal parts at even places, names at odd ones. */
 type Template = readonly string[]

@@ -6,7 +6,7 @@ import type { Runtime } from '../types.ts'
 import { createAuthorize, credentialHeaders, type Places, placesOf, presentKey } from './auth.ts'
 import type { Authorize, Authorized, Outgoing } from './outgoing.ts'
 import { createResolve } from './paths.ts'
-import { type Auth, bearer, follower, type ProviderRow, table } from './table.ts'
+import { type Auth, bearer, type ProviderRow, type ProviderTable } from './row.ts'
 
 /** A row at work. */
 export interface Provider {
@@ -67,10 +67,9 @@ export interface Providers {
 export interface LiveProviders extends Providers {
   /**
    * Custom providers made while running, by slug, in place of the earlier ones. They are found by their prefix only, so
-   * that none stands in for a row. What has not changed is kept as it is.
-   * @throws TypeError for settings that make no provider; then nothing is replaced
+   * that none stands in for a row. What has not changed is kept as it is; what makes no provider is reported.
    */
-  replace(custom: Readonly<Record<string, ProviderSettings>>): void
+  replace(custom: Readonly<Record<string, ProviderSettings>>, report: Runtime['report']): void
 }
 
 /** Stored keys whose ways are held by one provider. */
@@ -86,11 +85,14 @@ export const customPrefix = 'custom-'
 export function createProviders(
   settings: Readonly<Record<string, ProviderSettings>>,
   env: Env,
+  table: ProviderTable = { rows: {} },
 ): LiveProviders {
   const configured = new Map(Object.entries(settings))
-  const common = Object.keys(table).filter((slug) => !table[slug]?.isLocal)
+  const common = Object.keys(table.rows).filter((slug) => !table.rows[slug]?.isLocal)
   const slugs = [...new Set([...common, ...configured.keys()])]
-  const providers = new Map(slugs.map((slug) => [slug, toProvider(slug, configured.get(slug) ?? {}, env)]))
+  const providers = new Map(
+    slugs.map((slug) => [slug, toProvider(slug, configured.get(slug) ?? {}, env, table)]),
+  )
   const headers = [...providers.values()].flatMap((provider) => provider.credentialHeaders)
   let custom: ReadonlyMap<string, { readonly provider: Provider; readonly from: string }> = new Map()
   return {
@@ -101,32 +103,38 @@ export function createProviders(
     },
     slugs,
     credentialHeaders: [...new Set(headers)],
-    replace(rows) {
-      const entries = Object.entries(rows).map(([bare, row]) => {
+    replace(rows, report) {
+      const made = new Map<string, { readonly provider: Provider; readonly from: string }>()
+      for (const [bare, row] of Object.entries(rows)) {
         const slug = customPrefix + bare
         const from = JSON.stringify(row)
         const known = custom.get(slug)
-        return [slug, known?.from === from ? known : { from, provider: toProvider(slug, row, env) }] as const
-      })
-      custom = new Map(entries)
+        try {
+          const provider = () => toProvider(slug, row, env, table)
+          made.set(slug, known?.from === from ? known : { from, provider: provider() })
+        } catch (error) {
+          report('a custom provider cannot be used', error)
+        }
+      }
+      custom = made
     },
   }
 }
 
-function toProvider(slug: string, own: ProviderSettings, env: Env): Provider {
+function toProvider(slug: string, own: ProviderSettings, env: Env, table: ProviderTable): Provider {
   try {
-    return createProvider(slug, rowOf(slug, own), own, env)
+    return createProvider(slug, rowOf(slug, own, table), own, env)
   } catch (error) {
     throw new TypeError(`providers.${slug}: ${error instanceof TypeError ? error.message : 'not usable'}`)
   }
 }
 
-function rowOf(slug: string, own: ProviderSettings): ProviderRow {
-  const builtIn = Object.hasOwn(table, slug) ? table[slug] : undefined
+function rowOf(slug: string, own: ProviderSettings, { rows, dialect: usual }: ProviderTable): ProviderRow {
+  const builtIn = Object.hasOwn(rows, slug) ? rows[slug] : undefined
   const base_url = own.base_url ?? builtIn?.base_url
   if (!base_url) throw new TypeError('not in the table, so it needs a base_url')
   const dialect =
-    own.dialect === undefined ? (builtIn ?? { dialect: follower }).dialect : findDialect(own.dialect)
+    own.dialect === undefined ? (builtIn ?? { dialect: usual }).dialect : findDialect(own.dialect, rows)
   return { ...builtIn, base_url, auth: authOf(builtIn?.auth ?? bearer, own), ...(dialect && { dialect }) }
 }
 
@@ -135,8 +143,8 @@ const dialectsOf = ({ dialect, variants = [] }: ProviderRow): readonly Dialect[]
   ...variants.map(([, variant]) => variant),
 ]
 
-function findDialect(name: string): Dialect {
-  const known = Object.values(table).flatMap(dialectsOf)
+function findDialect(name: string, rows: ProviderTable['rows']): Dialect {
+  const known = Object.values(rows).flatMap(dialectsOf)
   const found = known.find((dialect) => dialect.name === name)
   if (found) return found
   throw new TypeError(`dialect: one of ${[...new Set(known.map((dialect) => dialect.name))].join(', ')}`)
@@ -220,5 +228,5 @@ function checkTarget(named: string, hosts: readonly string[]): URL {
 
 /** @throws TypeError for settings that make no custom provider; no secret is quoted */
 export function assertCustom(slug: string, settings: ProviderSettings): void {
-  toProvider(customPrefix + slug, settings, {})
+  toProvider(customPrefix + slug, settings, {}, { rows: {} })
 }

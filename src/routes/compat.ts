@@ -6,21 +6,19 @@ import { createEmbedding } from '../dialects/embeddings.ts'
 import { Failure, toFailureBody } from '../dialects/failure.ts'
 import type { Chat, Json } from '../dialects/hub.ts'
 import { Notes } from '../dialects/notes.ts'
-import { parseJson } from '../dialects/parts.ts'
 import { answerResponses } from '../dialects/responses/api.ts'
 import { createIdentity, createTranslation, type Untold } from '../dialects/translation.ts'
 import { GatewayError } from '../errors.ts'
+import { parseJson } from '../json.ts'
 import { limits } from '../limits.ts'
 import type { Provider } from '../providers/providers.ts'
 import { readBytes } from '../streams.ts'
-import type { Call, Options, Step } from '../types.ts'
+import type { Call, Step } from '../types.ts'
 import { takeToken, toPrincipal } from './authenticate.ts'
-import type { Room } from './context.ts'
+import { type Compat, type CompatRequest, compatSlug, type Room } from './context.ts'
 import { forwardable } from './headers.ts'
-import type { Target } from './native.ts'
-
-/** The pseudo provider whose model names a provider. */
-export const compatSlug = 'compat'
+import { listModels } from './models.ts'
+import type { Target } from './target.ts'
 
 const apis: Readonly<Record<string, Api | 'embeddings'>> = {
   'chat/completions': chat,
@@ -31,29 +29,14 @@ const apis: Readonly<Record<string, Api | 'embeddings'>> = {
 
 const prefixes = { chat: 'chatcmpl-', messages: 'msg_', responses: 'resp_', embeddings: '' } as const
 
-/** A request in one of the APIs of `compat`. */
-export interface CompatRequest {
-  /** Behind `compat/`; a leading `v1/` is left out, as SDKs differ. */
-  readonly path: string
-  readonly method: string
-  /** Parsed from JSON already. */
-  readonly body: unknown
-  /** Without credentials of the gateway. */
-  readonly headers: Headers
-  readonly options: Options
-  readonly requestId: string
-}
+/** One API for every model. */
+export const compat: Compat = { read: readCompat, toSteps: toCompatSteps, listModels }
 
 /**
  * Any request to `/v1/{account}/{gateway}/compat/…`.
  * @throws GatewayError
  */
-export async function readCompat(
-  request: Request,
-  target: Target,
-  requestId: string,
-  room: Room,
-): Promise<Call> {
+async function readCompat(request: Request, target: Target, requestId: string, room: Room): Promise<Call> {
   const headers = new Headers(request.headers)
   const principal = toPrincipal(await takeToken(headers, room.gate), room.gate)
   const options = { ...room.defaults, ...readHeaders(headers) }
@@ -69,7 +52,7 @@ export async function readCompat(
  * The steps of a request whose model is `{provider}/{model}` or an alias, which may be a list across vendors.
  * @throws GatewayError not_found, bad_format, invalid_provider, bad_request; in the shape of the API
  */
-export async function toCompatSteps(asked: CompatRequest, room: Room): Promise<Call['steps']> {
+async function toCompatSteps(asked: CompatRequest, room: Room): Promise<Call['steps']> {
   const path = asked.path.replace(/^\/?(v1\/)?/, '')
   if (path === 'models' && asked.method === 'GET') return [toModels(asked, room)]
   const api = Object.hasOwn(apis, path) ? apis[path] : undefined

@@ -6,15 +6,7 @@ import type { Call, Step } from '../types.ts'
 import { takeToken, toPrincipal } from './authenticate.ts'
 import type { Room } from './context.ts'
 import { forwardable } from './headers.ts'
-
-/** Where a pass-through request goes. */
-export interface Target {
-  readonly slug: string
-  /** As the client wrote it, still percent-encoded, without its leading slash. */
-  readonly path: string
-  /** Empty, or with its question mark. */
-  readonly search: string
-}
+import type { Target } from './target.ts'
 
 /**
  * Any method on `/v1/{account}/{gateway}/{provider}/…`: the same request, to the provider. The body is not looked at.

@@ -1,14 +1,13 @@
 import * as z from 'zod/mini'
 import { readConfig, readHeaders } from '../controls.ts'
-import { parseJson } from '../dialects/parts.ts'
 import { GatewayError } from '../errors.ts'
+import { parseJson } from '../json.ts'
 import { limits } from '../limits.ts'
 import type { Wire } from '../session/messages.ts'
 import { readBytes } from '../streams.ts'
 import type { Call, Options, Step } from '../types.ts'
 import { takeToken, toPrincipal } from './authenticate.ts'
-import { compatSlug, toCompatSteps } from './compat.ts'
-import type { Room } from './context.ts'
+import { compatSlug, type Room } from './context.ts'
 import { forwardable, fromItem } from './headers.ts'
 import type { Token } from './tokens.ts'
 
@@ -94,7 +93,8 @@ async function toSteps(
     for (const [name, value] of fromItem({ authorization: rest.authorization })) given.set(name, value)
   }
   const provider = room.providers.get(slug)
-  if (!provider && slug !== compatSlug)
+  const compat = provider || slug !== compatSlug ? undefined : room.compat
+  if (!provider && !compat)
     throw new GatewayError('invalid_provider', `Invalid provider: ${JSON.stringify(slug.slice(0, 80))}`)
   const token = await takeToken(given, room.gate, known)
   const options = {
@@ -107,7 +107,7 @@ async function toSteps(
     const { requestId } = asker
     const body = rest.query ?? toParsed(toBody(rest))
     const asked = { path: endpoint, method, body, headers: given, options, requestId }
-    return { steps: await toCompatSteps(asked, room), token }
+    return { steps: (await compat?.toSteps(asked, room)) ?? [], token }
   }
   const mark = endpoint.indexOf('?')
   const path = mark < 0 ? endpoint : endpoint.slice(0, mark)

@@ -28,8 +28,8 @@ export interface Live {
   change(decide: (stored: Stored) => Decided | Promise<Decided>): Promise<void>
 }
 
-/** Told what is stored, each time it has changed; must not reject. */
-export type Apply = (stored: Stored) => Promise<void>
+/** Prepares what is stored, each time it has changed; what it gives back puts it to work, and must not throw. */
+export type Prepare = (stored: Stored) => Promise<() => void>
 
 /**
  * Hold what a store has. A store that cannot be reached costs changes, with a word to `report`, and no request: what was
@@ -37,7 +37,7 @@ export type Apply = (stored: Stored) => Promise<void>
  */
 export function createLive(
   store: ConfigStore,
-  apply: Apply,
+  prepare: Prepare,
   report: (where: string, error: unknown) => void,
 ): Live {
   let held = nothingStored
@@ -52,9 +52,10 @@ export function createLive(
     const since = Date.now()
     const revision = await store.revision()
     const stored = revision === held.revision ? held : await store.read()
+    const apply = stored === held ? undefined : await prepare(stored)
     if (number < applied) return held // a later question was answered first
     applied = number
-    if (stored !== held) await apply(stored)
+    apply?.()
     held = stored
     heldAt = since
     failedAt = Number.NEGATIVE_INFINITY

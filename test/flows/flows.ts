@@ -2,12 +2,19 @@ import type { Fetch } from '../../src/client/index.ts'
 import type { Control } from '../upstream/control.ts'
 import { aiFlows } from './ai.ts'
 import { anthropicFlows } from './anthropic.ts'
+import { fetchFlows } from './fetch.ts'
 import { googleFlows } from './google.ts'
 import { check, type Flow, json, model, told, user, type Way } from './kit.ts'
 import { openaiFlows } from './openai.ts'
 
 /** Chat, streams, tool calls, aborts and errors of the official SDKs. */
-export const flows: readonly Flow[] = [...openaiFlows, ...anthropicFlows, ...aiFlows, ...googleFlows]
+export const flows: readonly Flow[] = [
+  ...fetchFlows,
+  ...openaiFlows,
+  ...anthropicFlows,
+  ...aiFlows,
+  ...googleFlows,
+]
 
 /** Streams of 50 events at once, each byte for byte what the emulator itself says. */
 export async function runStreams({ url, fetch: through, upstream }: Way, count: number): Promise<void> {

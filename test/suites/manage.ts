@@ -290,6 +290,16 @@ function gatewayTests(target: Target): void {
     expect((await manage('GET', `/gateways/${id}`)).status).toBe(200)
   })
 
+  test('spend limits are taken as the SDK writes them, and hold', async () => {
+    const rules = [{ limitType: 'cost', limit: 1, window: 3_600 }]
+    const id = await makeGateway(manage, { spend_limits: { rules } })
+    expect((await manage('GET', `/gateways/${id}`)).result.spend_limits).toEqual({
+      enabled: true,
+      rules: [{ ...rules[0], id: 'rule-1', technique: 'fixed' }],
+    })
+    expect((await manage('PUT', `/gateways/${id}`, { spend_limits: { enabled: false } })).status).toBe(200)
+  })
+
   test('a body that is too large is refused', async () => {
     const refused = await manage('POST', '/gateways', { id: 'x', cors_origins: ['o'.repeat(1_100_000)] })
     expect(refused.status).toBe(413)
@@ -620,6 +630,8 @@ function keyTests(target: Target): void {
   test('a stored key is taken where a call brings none; an alias chooses among several', async () => {
     const gateway = await makeGateway(manage)
     expect((await keyOf(gateway)).sent).toBeUndefined()
+    expect((await keyOf(gateway, { 'cf-aig-byok-alias': 'default' })).sent).toBeUndefined()
+    expect((await keyOf(gateway, { 'cf-aig-byok-alias': 'nobody' })).status).toBe(400)
     const [first, second, third] = ['sk-first-0123456789ab', 'sk-second-0123456789a', 'sk-third-0123456789ab']
     await store(gateway, { alias: 'default', secret: first })
     await store(gateway, { alias: 'team-b', secret: second })

@@ -3,11 +3,11 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { prices, pricing } from '../../adapters/prices.ts'
+import { parts } from '../../adapters/parts.ts'
+import { prices } from '../../adapters/prices.ts'
 import { openSqlite } from '../../adapters/sqlite.ts'
 import { readConfig, readHeaders } from '../../src/controls.ts'
 import { createGateway, type Gateway, parseConfig } from '../../src/index.ts'
-import { assemble } from '../../src/observe/assemble/assemble.ts'
 import { estimateInput } from '../../src/observe/estimate.ts'
 import { createFindPrice, type PriceList } from '../../src/observe/prices.ts'
 import { createPricing } from '../../src/observe/pricing.ts'
@@ -34,7 +34,7 @@ async function open(respond: () => Response, providers: object = {}) {
   const logs = createSqlLogs(await openSqlite(folder, 'logs'))
   onTestFinished(() => rm(folder, { recursive: true }))
   const runtime = { fetch: async () => respond(), report: () => undefined }
-  const gateway = createGateway(parseConfig({ providers }), runtime, { logs, pricing, assemble })
+  const gateway = createGateway(parseConfig({ providers }), runtime, { ...parts, logs })
   const rows = async () => {
     await gateway.drain()
     const query = {

@@ -3,7 +3,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
-import { coded, drain, events, post, sse, until, useKit } from './line-kit.ts'
+import { coded, collect, drain, events, post, sse, until, useKit } from './line-kit.ts'
 
 const kit = useKit()
 const query = { provider: 'a', endpoint: 'b', query: 1 }
@@ -44,8 +44,8 @@ describe('sockets that do not get through', () => {
     const line = await kit.open({ fallback: true, token: 'tk' })
     const response = await post(line, '/redirect', '{}', { headers: { 'x-api-key': 'secret' } })
     expect([response.status, response.headers.get('location')]).toEqual([302, kit.gateway.behaviour.location])
-    for await (const frame of line.stream({ ...query, endpoint: 'redirect' }))
-      expect(frame.metadata.status).toBe(302)
+    const { frames } = await collect(line.stream({ ...query, endpoint: 'redirect' }))
+    expect(frames.at(-1)?.metadata).toMatchObject({ status: 302, outcome: 'completed' })
     expect((await line.fetch(`${line.base}/run/redirect`)).status).toBe(302)
     const opaque = Object.defineProperty(Response.error(), 'type', { value: 'opaqueredirect' })
     const page = await kit.open({ fallback: true, fetch: async () => opaque })

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
@@ -87,7 +88,7 @@ describe('a request', () => {
     expect(item).not.toHaveProperty('encoding')
     expect(item.headers).toMatchObject({ 'x-own': 'request', 'cf-aig-backoff': 'linear' })
     expect(item.headers).not.toHaveProperty('connection')
-    expect(response.url).toBe(`${line.url('openai')}/v1/chat?a=1&b=%2F#part`)
+    expect(response.url).toBe(`${line.url('openai')}/v1/chat?a=1&b=%2F`)
   })
 
   test('without a body has none', async () => {
@@ -199,6 +200,30 @@ describe('a response', () => {
     expect(kit.gateway.of('universal.cancel')).toHaveLength(0)
     await reader.cancel()
     await until(() => kit.gateway.of('universal.cancel').length === 1, 'the cancel')
+  })
+
+  test('leaves no listener on a signal once it is there, read or not', async () => {
+    const line = await kit.open()
+    const { signal } = new AbortController()
+    const request = new Request(`${line.url('openai')}/x`, { signal })
+    const own = getEventListeners(signal, 'abort').length
+    for (let count = 0; count < 20; count += 1) {
+      await post(line, '/x', '{}', { signal })
+      await line.fetch(request)
+    }
+    await sleep(20)
+    expect(getEventListeners(signal, 'abort')).toHaveLength(own)
+    expect(getEventListeners(request.signal, 'abort')).toHaveLength(0)
+  })
+
+  test('is not tied to a signal that is set to null', async () => {
+    kit.gateway.behaviour.answer = () => ({ headers: sse, events: events(3), intervalMs: 10 })
+    const line = await kit.open()
+    const controller = new AbortController()
+    const request = new Request(`${line.url('openai')}/x`, { signal: controller.signal })
+    const response = await line.fetch(request, { signal: null })
+    controller.abort()
+    expect(await response.text()).toBe(events(3).join(''))
   })
 
   test("carries the provider's and the gateway's own errors as answers", async () => {

@@ -10,6 +10,7 @@ import { createFindPrice } from '../../src/observe/prices.ts'
 import { createPricing } from '../../src/observe/pricing.ts'
 import type { PriceSettings } from '../../src/prices.ts'
 import { createProviders } from '../../src/providers/providers.ts'
+import { providers as rows } from '../../src/providers/table.ts'
 import type { CustomCost, Step, Usage } from '../../src/types.ts'
 import { root } from '../launch.ts'
 
@@ -53,6 +54,7 @@ const own: PriceSettings[] = [
 const providers = createProviders(
   { lab: { base_url: 'http://lab.example/v1', prices: own }, 'workers-ai': { account_id: 'a' } },
   {},
+  rows,
 )
 
 function toStep({ provider, path, model, request, customCost }: Case): Step {

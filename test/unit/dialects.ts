@@ -8,7 +8,8 @@ import { chat } from '../../src/dialects/chat.ts'
 import type { Api, Base, Dialect } from '../../src/dialects/dialect.ts'
 import type { Chat, Completion, Json } from '../../src/dialects/hub.ts'
 import { answerResponses } from '../../src/dialects/responses/api.ts'
-import { type ProviderRow, table } from '../../src/providers/table.ts'
+import type { ProviderRow } from '../../src/providers/row.ts'
+import { table } from '../../src/providers/table.ts'
 
 /** Where the fixtures are. */
 export const fixtures: string = join(import.meta.dirname, '../fixtures')

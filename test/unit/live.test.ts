@@ -44,7 +44,9 @@ describe('what is stored, held in memory', () => {
     const reports: string[] = []
     const live = createLive(
       store,
-      async ({ revision }: Stored) => void applied.push(revision),
+      async ({ revision }: Stored) =>
+        () =>
+          void applied.push(revision),
       (where) => reports.push(where),
     )
     return { live, state, applied, reports }
@@ -154,7 +156,31 @@ describe('what is stored, held in memory', () => {
           return { ...nothingStored, revision }
         },
       },
-      async ({ revision }) => void applied.push(revision),
+      async ({ revision }) =>
+        () =>
+          void applied.push(revision),
+      () => undefined,
+    )
+    state.revision = 1
+    const late = live.latest()
+    await vi.advanceTimersByTimeAsync(0)
+    state.revision = 2
+    await live.latest()
+    slow.release?.()
+    expect((await late).revision).toBe(2)
+    expect(applied).toEqual([2])
+  })
+
+  test('what takes long to prepare does not undo what came after it', async () => {
+    const { store, state } = fakeStore()
+    const applied: number[] = []
+    const slow: { release?: () => void } = {}
+    const live = createLive(
+      store,
+      async ({ revision }) => {
+        if (revision === 1) await new Promise<void>((resolve) => (slow.release = resolve))
+        return () => void applied.push(revision)
+      },
       () => undefined,
     )
     state.revision = 1

@@ -4,7 +4,7 @@ import type { ProviderSettings } from '../../src/config.ts'
 import { limits } from '../../src/limits.ts'
 import { createAuthorize } from '../../src/providers/auth.ts'
 import { createProviders, type Provider } from '../../src/providers/providers.ts'
-import { table } from '../../src/providers/table.ts'
+import { providers as rows, table } from '../../src/providers/table.ts'
 import type { Runtime, Step } from '../../src/types.ts'
 
 const never: Runtime['fetch'] = () => Promise.reject(new Error('nothing may be fetched'))
@@ -19,7 +19,7 @@ interface Asked {
 }
 
 const provider = (slug: string, own: ProviderSettings = {}, env: Record<string, string> = {}): Provider =>
-  createProviders({ [slug]: own }, env).get(slug)!
+  createProviders({ [slug]: own }, env, rows).get(slug)!
 
 /** The headers that go out, of a request as `send` makes it. */
 async function sent(from: Provider, asked: Asked = {}): Promise<Record<string, string>> {

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { ProviderSettings } from '../../src/config.ts'
 import { GatewayError } from '../../src/errors.ts'
 import { createProviders } from '../../src/providers/providers.ts'
-import { table } from '../../src/providers/table.ts'
+import { providers as rows, table } from '../../src/providers/table.ts'
 
 const local = { ollama: {}, vllm: {} }
 const settings = {
@@ -10,11 +10,11 @@ const settings = {
   ...local,
   mine: { base_url: 'http://10.0.0.1:9/llm/' },
 }
-const providers = createProviders(settings, {})
+const providers = createProviders(settings, {}, rows)
 
 /** The upstream URL of a path with a query, as routes ask for it. */
 function resolve(slug: string, endpoint: string, own: Record<string, ProviderSettings> = settings): string {
-  const made = own === settings ? providers : createProviders(own, {})
+  const made = own === settings ? providers : createProviders(own, {}, rows)
   const mark = endpoint.indexOf('?')
   const path = mark < 0 ? endpoint : endpoint.slice(0, mark)
   return made.get(slug)!.resolve(path, mark < 0 ? '' : endpoint.slice(mark), new Headers()).href
@@ -179,7 +179,7 @@ describe('looking up a provider', () => {
 
   test('slugs and credential headers are listed once each', () => {
     expect(providers.slugs.toSorted()).toEqual([...Object.keys(table), 'mine'].toSorted())
-    const unnamed = createProviders({}, {})
+    const unnamed = createProviders({}, {}, rows)
     expect(Object.keys(table).filter((slug) => !unnamed.get(slug))).toEqual(Object.keys(local))
     expect(unnamed.get('custom-ollama')).toBeUndefined()
     expect(new Set(providers.credentialHeaders).size).toBe(providers.credentialHeaders.length)
@@ -191,7 +191,7 @@ describe('looking up a provider', () => {
   test.each([{}, { base_url: 'http://h/?x=1' }, { base_url: 'http://user:pw-secret@h' }])(
     'a new row with %j is refused at the start',
     (row) => {
-      expect(() => createProviders({ fresh: row }, {})).toThrow(/^providers\.fresh: (?!.*secret)/)
+      expect(() => createProviders({ fresh: row }, {}, rows)).toThrow(/^providers\.fresh: (?!.*secret)/)
     },
   )
 })
@@ -313,7 +313,7 @@ describe('a path', () => {
 
 describe('x-fal-target-url', () => {
   const ask = (target: string, own: Record<string, ProviderSettings> = {}): string =>
-    createProviders(own, {})
+    createProviders(own, {}, rows)
       .get('fal')!
       .resolve('', '', new Headers({ 'x-fal-target-url': target })).href
 

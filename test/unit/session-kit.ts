@@ -4,6 +4,7 @@ import { Home } from '../../src/runs/home.ts'
 import type { Reply } from '../../src/runs/pump.ts'
 import type { Owner } from '../../src/runs/terms.ts'
 import type { Asked } from '../../src/session/host.ts'
+import type { Wire } from '../../src/session/messages.ts'
 import { openSession } from '../../src/session/server.ts'
 import type { GatewayFrame } from '../client.ts'
 
@@ -29,6 +30,8 @@ export interface Coming {
   readonly owner?: Owner
   /** It never reads. */
   readonly isDeaf?: boolean
+  /** Default: `trunkline.v1`. */
+  readonly wire?: Wire
 }
 
 /** Sessions without sockets or providers, and a clock that is set by hand. */
@@ -58,7 +61,7 @@ export function replyOf(chunks: Iterable<string> | AsyncIterable<string>, conten
     },
   })
   const headers: [string, string][] = [['content-type', contentType]]
-  const metadata = { status: 200, contentType }
+  const metadata = { cacheStatus: 'MISS', step: '0', status: 200, contentType }
   return { head: { status: 200, contentType, headers, metadata }, body }
 }
 
@@ -89,7 +92,10 @@ export function createKit(
   return kit
 }
 
-function connect(kit: SessionKit, { id = newId(), attempt, owner = anyone, isDeaf }: Coming): Client {
+function connect(
+  kit: SessionKit,
+  { id = newId(), attempt, owner = anyone, wire = 'trunkline.v1', isDeaf }: Coming,
+): Client {
   const frames: GatewayFrame[] = []
   const state: { code: number | undefined } = { code: undefined }
   const socket = {
@@ -104,7 +110,7 @@ function connect(kit: SessionKit, { id = newId(), attempt, owner = anyone, isDea
   const init = {
     id,
     owner,
-    wire: 'trunkline.v1',
+    wire,
     defaults: {},
     ...(attempt !== undefined && { attempt }),
   } as const

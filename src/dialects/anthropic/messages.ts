@@ -1,3 +1,4 @@
+import { parseJson } from '../../json.ts'
 import type { Api, Base, StreamEvent, Translator } from '../dialect.ts'
 import { Failure } from '../failure.ts'
 import type {
@@ -10,7 +11,7 @@ import type {
   Reasoning,
   ToolCallDelta,
 } from '../hub.ts'
-import { parseJson } from '../parts.ts'
+
 import { readMessages } from './request.ts'
 
 /** Anthropic's Messages, as a client speaks them (API reference, "Create a Message"; @anthropic-ai/sdk). */

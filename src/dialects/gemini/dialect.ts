@@ -1,3 +1,4 @@
+import { parseJson } from '../../json.ts'
 import type { Dialect, Embeddings, Native } from '../dialect.ts'
 import { Failure } from '../failure.ts'
 import type { Chat, Effort, Json, Message, Part } from '../hub.ts'
@@ -7,7 +8,6 @@ import {
   compact,
   leaveCaching,
   mergeTurns,
-  parseJson,
   partsOf,
   readArguments,
   readUrl,
@@ -15,6 +15,7 @@ import {
   stopsOf,
   textOf,
 } from '../parts.ts'
+
 import { events } from './answer.ts'
 
 /** Models whose thought is counted in tokens; later ones are told a level. */

@@ -1,0 +1,91 @@
+import { type Env, type GatewaySettings, gatewaySettings, type ProviderSettings } from '../config.ts'
+import type { ConfigStore, Stored, StoredProvider, StoredToken } from './config.ts'
+import { createKeyring, headersPlaceOf, type Keyring } from './keyring.ts'
+import { createLive, type Live } from './live.ts'
+import { createVault, type Vault } from './vault.ts'
+
+type Report = (where: string, error: unknown) => void
+
+/** What is stored, as far as it can be used. */
+export interface Usable {
+  readonly gateways: readonly GatewaySettings[]
+  readonly tokens: readonly StoredToken[]
+  /** Custom providers that are on, by slug. */
+  readonly providers: Readonly<Record<string, ProviderSettings>>
+  /** By gateway. */
+  readonly keyrings: ReadonlyMap<string, Keyring>
+}
+
+/** What changes while running. A part of its own: a gateway without a store goes without. */
+export interface Settings {
+  readonly store: ConfigStore
+  readonly vault: Vault
+  /** Hold it in memory; `apply` is told each time it has changed, and must not throw. */
+  hold(apply: (usable: Usable) => void, report: Report): Live
+}
+
+/**
+ * Settings in a store, their secrets under the master keys of the environment.
+ * @throws ConfigError for a master key that is none
+ */
+export function createSettings(store: ConfigStore, env: Env): Settings {
+  const vault = createVault(env)
+  return {
+    store,
+    vault,
+    hold(apply, report) {
+      let keyrings: ReadonlyMap<string, Keyring> = new Map()
+      const prepare = async (stored: Stored): Promise<() => void> => {
+        const gateways = readGateways(stored, report)
+        const providers = await readProviders(stored.provider, vault, report)
+        return () => {
+          keyrings = toKeyrings(stored, keyrings, vault, report)
+          apply({ gateways, tokens: stored.token, providers, keyrings })
+        }
+      }
+      return createLive(store, prepare, report)
+    },
+  }
+}
+
+function toKeyrings(
+  stored: Stored,
+  before: ReadonlyMap<string, Keyring>,
+  vault: Vault,
+  report: Report,
+): ReadonlyMap<string, Keyring> {
+  const keys = Map.groupBy(stored.key, ({ gateway_id }) => gateway_id)
+  const ids = [...new Set([...before.keys(), ...keys.keys()])]
+  return new Map(ids.map((id) => [id, createKeyring(keys.get(id) ?? [], vault, report, before.get(id))]))
+}
+
+function readGateways({ gateway }: Stored, report: Report): GatewaySettings[] {
+  return gateway.flatMap(({ id, settings }) => {
+    const parsed = gatewaySettings.safeParse(settings)
+    if (parsed.success) return [parsed.data]
+    report(`the gateway ${id} cannot be used`, parsed.error) // of a version that knew other settings
+    return []
+  })
+}
+
+async function readProviders(
+  stored: readonly StoredProvider[],
+  vault: Vault,
+  report: Report,
+): Promise<Record<string, ProviderSettings>> {
+  const read = stored
+    .filter(({ enable }) => enable)
+    .map(async (record): Promise<[string, ProviderSettings][]> => {
+      const { slug, base_url } = record
+      try {
+        const headers = record.headers && (await vault.unseal(record.headers, headersPlaceOf(record)))
+        return [
+          [slug, { base_url, ...(headers && { headers: JSON.parse(headers) as Record<string, string> }) }],
+        ]
+      } catch (error) {
+        report(`the custom provider ${slug} cannot be used`, error)
+        return []
+      }
+    })
+  return Object.fromEntries((await Promise.all(read)).flat())
+}

@@ -52,7 +52,7 @@ const own: PriceSettings[] = [
   { model: 'llama-*', per_million: { input: 0.2, output: 0.4, cache_read: 0.02 }, per_request: 0.001 },
 ]
 const providers = createProviders(
-  { lab: { base_url: 'http://lab.example/v1', prices: own }, 'workers-ai': { account_id: 'a' } },
+  { lab: { base_url: 'http://lab.example/v1', prices: own }, 'workers-ai': { account_id: 'a' }, vllm: {} },
   {},
   rows,
 )

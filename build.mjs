@@ -22,8 +22,9 @@ const common = {
 }
 const requireShim =
   "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);"
-await build({
+const { metafile } = await build({
   ...common,
+  metafile: true,
   entryPoints: [
     'src/index.ts',
     { in: 'src/manage/app.ts', out: 'manage' },
@@ -70,11 +71,21 @@ const promised = [...Object.values(bin), ...Object.values(exports).flatMap(Objec
 const missing = promised.filter((file) => !existsSync(file))
 if (missing.length > 0) throw new Error(`package.json names what was not built: ${missing.join(', ')}`)
 
+/** A file, and the parts it shares with others. */
+function partsOf(file, seen = new Set()) {
+  if (seen.has(file)) return seen
+  seen.add(file)
+  for (const { path, kind } of metafile.outputs[file]?.imports ?? [])
+    if (kind === 'import-statement' && metafile.outputs[path]) partsOf(path, seen)
+  return seen
+}
+
 const sizes = [
   ['core (src/index.ts, minified)', core.outputFiles[0].contents],
-  ...['index', 'parts', 'manage', 'node', 'bun', 'deno', 'cli', 'deno-deploy', 'worker', 'client'].map(
-    (name) => [`dist/${name}.js`, readFileSync(`dist/${name}.js`)],
-  ),
+  ...['index', 'manage', 'node', 'bun', 'deno', 'cli', 'deno-deploy', 'worker', 'client'].map((name) => {
+    const parts = [...partsOf(`dist/${name}.js`)].map((file) => readFileSync(file))
+    return [`dist/${name}.js${parts.length > 1 ? ' and its parts' : ''}`, Buffer.concat(parts)]
+  }),
 ]
 const kilobytes = (bytes) => `${(bytes / 1024).toFixed(1)} kB`.padStart(10)
 console.log(`${'bundle'.padEnd(32)}${'size'.padStart(10)}${'gzipped'.padStart(10)}`)

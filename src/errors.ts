@@ -42,6 +42,8 @@ export type ErrorCode = keyof typeof errors
 export interface ErrorDetail {
   /** Index of the step that failed, where one was tried. */
   readonly step?: number
+  /** Id of the request that met it, on a socket. */
+  readonly requestId?: string
   /** Headers of its response. */
   readonly headers?: Readonly<Record<string, string>>
   /** What an API other than the gateway's own tells of it. */

@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
@@ -69,6 +69,20 @@ describe('starting', () => {
     npm.kill('SIGTERM')
     expect(await exit).toEqual([0, null])
     expect(await isUp()).toBe(false)
+    await rm(folder, { recursive: true, force: true })
+  })
+
+  test('workerd that is killed is no clean end', async () => {
+    const port = await freePort()
+    const folder = await mkdtemp(join(tmpdir(), 'trunkline-killed-'))
+    const PATH = `${join(root, 'node_modules/.bin')}:${process.env.PATH}`
+    const args = ['adapters/workers/start.ts', '--port', String(port), '--data', folder]
+    const started = spawn('node', args, { cwd: root, env: { ...process.env, PATH } })
+    await once(started.stdout, 'data')
+    const children = await readFile(`/proc/${started.pid}/task/${started.pid}/children`, 'utf8')
+    const exit = once(started, 'exit')
+    process.kill(Number(children.trim().split(' ').at(-1)), 'SIGKILL')
+    expect(await exit).toEqual([1, null])
     await rm(folder, { recursive: true, force: true })
   })
 

@@ -64,7 +64,9 @@ await launch('workers', async (_config, options, input) => {
   }
   child.once('error', (error) => console.error(`trunkline: workerd: ${error.message}`))
   await untilReady(server.url, ended)
-  void ended.then(() => process.exit(child.signalCode ? 0 : (child.exitCode ?? 1)))
+  // Of its own accord, or killed: only a wish to stop is no fault.
+  const isWished = () => child.signalCode === 'SIGTERM' || child.signalCode === 'SIGINT'
+  void ended.then(() => process.exit(isWished() ? 0 : (child.exitCode ?? 1)))
   return server
 })
 

@@ -1,5 +1,5 @@
 import { isLasting, readHeaders } from '../controls.ts'
-import { GatewayError } from '../errors.ts'
+import { GatewayError, toGatewayError } from '../errors.ts'
 import { newId } from '../ids.ts'
 import { limits } from '../limits.ts'
 import type { Home } from '../runs/home.ts'
@@ -89,13 +89,19 @@ function hostOf(start: SessionStart, find: FindRoom, home: Home): Host {
   }
   return {
     async start({ request, eventId, runId, wire, defaults }, signal) {
-      const room = await find()
-      const options = readDefaults(defaults)
-      const token = await tokenIn(room)
-      const asker = { requestId: newId(), eventId, token, origin, options, wire, signal }
-      const asked = await toUniversalCall(request, asker, room)
-      const call = { ...asked, ...(runId !== undefined && { runId }), ...home.sharing }
-      return toReply(call, await room.run(call))
+      const requestId = newId()
+      try {
+        const room = await find()
+        const options = readDefaults(defaults)
+        const token = await tokenIn(room)
+        const asker = { requestId, eventId, token, origin, options, wire, signal }
+        const asked = await toUniversalCall(request, asker, room)
+        const call = { ...asked, ...(runId !== undefined && { runId }), ...home.sharing }
+        return toReply(call, await room.run(call))
+      } catch (error) {
+        const { code, message, detail } = toGatewayError(error)
+        throw new GatewayError(code, message, { ...detail, requestId })
+      }
     },
     toDefaults(wanted) {
       const defaults = settingsOf(Object.entries(wanted))

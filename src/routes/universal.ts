@@ -163,9 +163,9 @@ export async function readUniversal(request: Request, requestId: string, room: R
 }
 
 async function readJson(request: Request): Promise<unknown> {
-  const text = new TextDecoder().decode(await readBytes(request.body, limits.bodyBytes))
+  const bytes = await readBytes(request.body, limits.bodyBytes)
   try {
-    return JSON.parse(text)
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
   } catch {
     throw new GatewayError('bad_request', 'The body is not JSON')
   }

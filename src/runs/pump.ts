@@ -29,7 +29,8 @@ async function carry(run: Run, start: Start): Promise<Terminal> {
     run.begin(head, watch)
     if (body) await copyInto(run, body, watch)
     if (run.signal.aborted) return stopped(run)
-    return { outcome: head.status < 400 ? 'completed' : 'failed', upstreamStopped: true }
+    const isWell = head.status >= 200 && head.status < 300
+    return { outcome: isWell ? 'completed' : 'failed', upstreamStopped: true }
   } catch (error) {
     if (run.signal.aborted) return stopped(run)
     const known = error instanceof GatewayError
@@ -53,7 +54,7 @@ function refuse(run: Run, error: GatewayError): Terminal {
 
 /** The head of an answer that is an error of the gateway's own. */
 export function failureHead(eventId: string, error: GatewayError): Head {
-  const { step, headers = {} } = error.detail
+  const { step, requestId, headers = {} } = error.detail
   const contentType = 'application/json'
   return {
     status: error.status,
@@ -61,6 +62,7 @@ export function failureHead(eventId: string, error: GatewayError): Head {
     headers: [['content-type', contentType], ...Object.entries(headers)],
     metadata: {
       eventId,
+      ...(requestId !== undefined && { requestId }),
       ...(step !== undefined && { step: String(step) }),
       contentType,
       status: error.status,

@@ -110,6 +110,7 @@ function messagesSuite(target: Target): void {
     const line = await open(target)
     for (const [asked, status] of [
       [item({ status: 418 }), 418],
+      [item({ redirect: 'http://127.0.0.1:9/' }), 302],
       [item({}, { provider: 'nobody' }), 400],
     ] as const) {
       const frames = await line.result(line.create(asked))

@@ -134,7 +134,8 @@ function failuresSuite(target: Target, withLine: WithLine): void {
     withLine(`${title} fails that request alone, with its eventId and status`, async (line) => {
       const frames = await line.result(line.create(request))
       expect(frames).toHaveLength(1)
-      expect(frames[0]).toMatchObject({ type: 'universal.created', metadata: { status } })
+      const requestId = expect.stringMatching(/^[0-9a-f]{8}-[0-9a-f]{4}-7/)
+      expect(frames[0]).toMatchObject({ type: 'universal.created', metadata: { status, requestId } })
       expect(frames[0]!.response).toMatchObject({ success: false, error: [{ code }], httpCode: status })
       expect(textOf((await line.result(line.create(item('after'))))[0])).toContain('after')
     })

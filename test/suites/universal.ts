@@ -202,6 +202,12 @@ function timeoutSuite(target: Target): void {
 }
 
 function badBodySuite(target: Target): void {
+  test('refuses a body that is not UTF-8', async () => {
+    const [before, after] = JSON.stringify(item({}, { query: { text: '|' } })).split('|')
+    const body = Buffer.concat([Buffer.from(before!), Buffer.from([0xff, 0xfe]), Buffer.from(after!)])
+    await expectRefused(target, await fetch(at(target), { method: 'POST', body }), 400)
+  })
+
   const bad: [title: string, body: unknown][] = [
     ['no JSON', '{"provider":'],
     ['an empty body', ''],

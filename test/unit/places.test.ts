@@ -17,6 +17,7 @@ const gateway: Gateway = createGateway(
       { id: 'cached', authentication: true, cache_ttl: 300 },
     ],
     tokens: [{ name: 't', token: 'tk' }],
+    providers: { openai: { base_url: 'http://127.0.0.1:9/v1' } },
   }),
   { fetch: refuse, connect: refuse, report: () => undefined },
   parts,

@@ -20,6 +20,7 @@ export type RuntimeName = (typeof runtimes)[number]
 /** A process started for a test. */
 export interface Started {
   readonly url: string
+  /** Of the process, and of its group. */
   readonly pid: number
   /** All it has printed. */
   output(): string

@@ -59,7 +59,7 @@ const overHttp = ({ over }: Row): boolean => over === 'http'
 
 /** What is measured again and again, in turns. */
 export function measurementsOf({ mode, ms, warmMs, rate }: BenchOptions): Measurement[] {
-  const requests = [1, 32, 256].map((inFlight): Measurement => {
+  const requests = (mode === 'smoke' ? [1, 32] : [1, 32, 256]).map((inFlight): Measurement => {
     const name = `requests@${inFlight}`
     return {
       name,
@@ -123,7 +123,7 @@ export async function measureFresh(row: Row, bench: Bench, address: Running['add
     await ask(running, bench, 'memory', { kind: 'idle', sockets: 0, settleMs: 0 })
     return { ...figures, perSocketKb }
   } finally {
-    await process.stop()
+    await process.kill()
   }
 }
 

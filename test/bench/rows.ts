@@ -55,8 +55,8 @@ export async function startRows(
     return { row, process, address: addressOf(row, process.url, upstream.url) }
   })
   const stop = async (): Promise<void> => {
-    for (const process of await Promise.all(processes.values()))
-      if (process !== upstream) await process.stop()
+    const started = await Promise.all(processes.values())
+    await Promise.all(started.map((process) => (process === upstream ? undefined : process.kill())))
   }
   return { running: await Promise.all(running), stop }
 }
@@ -101,12 +101,11 @@ async function startTrunkline({ runtime }: Row, port: number, upstream: string):
   }
   const words = [commands[runtime], `--port ${port} --config ${file} --data ${join(folder, 'data')}`]
   const started = await launch(words.join(' '), `http://127.0.0.1:${port}`, '/health', {})
-  const stop = async () => {
-    const code = await started.stop()
+  const kill = async () => {
+    await started.kill()
     await rm(folder, { recursive: true, force: true })
-    return code
   }
-  return { ...started, stop }
+  return { ...started, kill }
 }
 
 const toConfig = (upstream: string): object => ({

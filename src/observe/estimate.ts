@@ -4,7 +4,7 @@ const bytesPerToken = 4
 /** What a picture or a file is taken for. */
 const attachmentTokens = 1_000
 /** A longer run of letters without a space is no text but base64. */
-const attachment = /[A-Za-z0-9+/_=-]{1024,}/g
+const attachmentChars = 1_024
 /** The most tokens that may be written, in the words of every dialect. */
 const outputMax =
   /"(?:max_tokens|max_completion_tokens|max_output_tokens|maxOutputTokens|maxTokens|max_new_tokens|max_gen_len|maxTokenCount|num_predict)"\s*:\s*(\d+)/
@@ -24,12 +24,25 @@ export function estimateInput(step: Pick<Step, 'body' | 'headers'>): number {
   }
   let chars = text.length
   let attachments = 0
-  for (const [run] of text.matchAll(attachment)) {
-    chars -= run.length
+  // A run that is long enough lies across one of these places, so that most of the text is not looked at.
+  for (let at = 0; at < text.length; at += attachmentChars) {
+    let [start, end] = [at, at]
+    while (start > 0 && isBase64(text.charCodeAt(start - 1))) start -= 1
+    while (end < text.length && isBase64(text.charCodeAt(end))) end += 1
+    if (end - start < attachmentChars) continue
+    chars -= end - start
     attachments += 1
+    at = end - (end % attachmentChars)
   }
   return Math.ceil(chars / bytesPerToken) + attachments * attachmentTokens
 }
+
+const isBase64 = (code: number): boolean =>
+  (code >= 0x61 && code <= 0x7a) ||
+  (code >= 0x41 && code <= 0x5a) ||
+  (code >= 0x2b && code <= 0x39) ||
+  code === 0x5f ||
+  code === 0x3d
 
 /** The most tokens that a request lets its answer have; undefined where it does not say. */
 export function outputLimit(text: string | null): number | undefined {

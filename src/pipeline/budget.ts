@@ -121,12 +121,12 @@ function chargesOf({ gateway, rates, rules, pricing }: BudgetOptions, { call, st
     const amount = pricing.estimateCost(step) ?? 0
     return [{ limit: { name: id, key, limit, windowMs: window * 1_000, technique, amount }, read: readCost }]
   })
-  return [...tokens, ...spend, ...grantedOf(call.principal.grant, pricing.estimateCost(step) ?? 0)]
+  return [...tokens, ...spend, ...grantedOf(call.principal.grant, () => pricing.estimateCost(step) ?? 0)]
 }
 
-function grantedOf(grant: Grant | undefined, amount: number): Charge[] {
+function grantedOf(grant: Grant | undefined, estimate: () => number): Charge[] {
   if (grant?.cost === undefined) return []
-  return [{ limit: grantLimit(grant, 'cost', grant.cost, amount), read: readCost }]
+  return [{ limit: grantLimit(grant, 'cost', grant.cost, estimate()), read: readCost }]
 }
 
 const readTokens = ({ usage }: Account): number | undefined => usage && usage.inputTokens + usage.outputTokens

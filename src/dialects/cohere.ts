@@ -3,7 +3,7 @@ import type { Base, Dialect, Embeddings, StreamEvent, Translator } from './diale
 import { brokenOff, Failure } from './failure.ts'
 import type { Annotation, Chat, Chunk, FinishReason, Json, Message } from './hub.ts'
 import type { Notes } from './notes.ts'
-import { budgets, compact, leaveCaching, partsOf, stopsOf, textOf } from './parts.ts'
+import { budgets, checkSingle, compact, leaveCaching, partsOf, stopsOf, textOf } from './parts.ts'
 
 const embeddings: Embeddings = {
   request({ model, input, dimensions, input_type = 'search_document', ...rest }, notes) {
@@ -41,9 +41,11 @@ function toRequest(chat: Chat, notes: Notes): Json {
     ...more
   } = chat
   const { max_tokens, max_completion_tokens, stop, top_p, top_k, stream, stream_options, ...others } = more
-  const { temperature, seed, frequency_penalty, presence_penalty, logprobs, ...rest } = others
+  const { temperature, seed, frequency_penalty, presence_penalty, logprobs, ...last } = others
+  const { parallel_tool_calls, ...rest } = last
   notes.rest(rest)
   leaveCaching(chat, notes)
+  checkSingle(chat, notes)
   const budget = reasoning_budget ?? (reasoning_effort && budgets[reasoning_effort])
   const schema = response_format?.type === 'json_schema' ? response_format.json_schema.schema : undefined
   return compact({
@@ -54,7 +56,7 @@ function toRequest(chat: Chat, notes: Notes): Json {
       function: compact({ name, description, parameters: parameters ?? { type: 'object', properties: {} } }),
     })),
     strict_tools: tools?.some((tool) => tool.function.strict) || undefined,
-    tool_choice: toToolChoice(tool_choice, notes),
+    tool_choice: toToolChoice(chat, notes),
     response_format:
       response_format && response_format.type !== 'text'
         ? compact({ type: 'json_object', json_schema: schema })
@@ -78,9 +80,10 @@ function toRequest(chat: Chat, notes: Notes): Json {
   })
 }
 
-function toToolChoice(choice: Chat['tool_choice'], notes: Notes): string | undefined {
+function toToolChoice({ tool_choice: choice, tools }: Chat, notes: Notes): string | undefined {
   if (choice == null || choice === 'auto') return undefined
   if (typeof choice === 'string') return choice.toUpperCase()
+  if (tools?.length === 1) return 'REQUIRED'
   notes.refuse('tool_choice', 'Cohere can be told to use some tool, but not which')
   return undefined
 }

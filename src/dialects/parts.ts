@@ -46,6 +46,13 @@ export function leaveCaching({ messages, tools }: Chat, notes: Notes): void {
   if (marked.some(({ cache_control }) => cache_control)) notes.leave('cache_control')
 }
 
+/** One call at a time, where the provider has no word for it: a matter of course where there is one tool to call. */
+export function checkSingle({ tools, tool_choice, parallel_tool_calls }: Chat, notes: Notes): void {
+  if (parallel_tool_calls !== false || !tools?.length) return
+  if (tools.length === 1 || typeof tool_choice === 'object') notes.leave('parallel_tool_calls')
+  else notes.refuse('parallel_tool_calls')
+}
+
 /** Split leading system and developer messages from the conversation. */
 export function splitSystem(
   messages: readonly Message[],

@@ -4,7 +4,7 @@ import { brokenOff } from './failure.ts'
 import type { Chat, ChatUsage, Chunk, Json, Message } from './hub.ts'
 import type { Notes } from './notes.ts'
 import { likeOpenai } from './openai.ts'
-import { compact, leaveCaching, partsOf, textOf } from './parts.ts'
+import { checkSingle, compact, leaveCaching, partsOf, textOf } from './parts.ts'
 
 const openai = likeOpenai()
 
@@ -41,8 +41,9 @@ function toRequest(chat: Chat, notes: Notes): Json {
     ...more
   } = chat
   const { temperature, top_p, top_k, seed, frequency_penalty, presence_penalty, stream, ...others } = more
-  const { stream_options, ...rest } = others
+  const { stream_options, parallel_tool_calls, ...rest } = others
   notes.rest(rest)
+  checkSingle(chat, notes)
   leaveCaching(chat, notes)
   if (tool_choice && tool_choice !== 'auto') notes.refuse('tool_choice')
   const schema = response_format?.type === 'json_schema' ? response_format.json_schema.schema : undefined

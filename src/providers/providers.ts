@@ -88,8 +88,8 @@ export function createProviders(
   table: ProviderTable = { rows: {} },
 ): LiveProviders {
   const configured = new Map(Object.entries(settings))
-  const common = Object.keys(table.rows).filter((slug) => !table.rows[slug]?.isLocal)
-  const slugs = [...new Set([...common, ...configured.keys()])]
+  const common = Object.entries(table.rows).filter(([, row]) => !row.isLocal)
+  const slugs = [...new Set([...common.map(([slug]) => slug), ...configured.keys()])]
   const providers = new Map(
     slugs.map((slug) => [slug, toProvider(slug, configured.get(slug) ?? {}, env, table)]),
   )

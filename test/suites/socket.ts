@@ -276,7 +276,7 @@ function manySuite(target: Target, withLine: WithLine): void {
           eventId,
           provider: 'anthropic',
           endpoint: 'messages',
-          query: { model: 'm', messages: user },
+          query: { model: 'm', max_tokens: 99, messages: user },
         })
       return line.create({
         eventId,

@@ -38,6 +38,25 @@ describe.each([...dialects])('%s', (name, dialect) => {
   })
 })
 
+test.each([...dialects])('%s: a switch that it has not is refused where it matters', (name, dialect) => {
+  const { model, cases } = readFixture<RequestFixture>(name, 'requests.json')
+  const [tool] = readHubRequests(model).get('tools')?.tools ?? []
+  const other = { type: 'function', function: { name: 'clock' } } as const
+  const chat = { model, messages: [], tools: [tool!, other], parallel_tool_calls: false }
+  const ask = () => dialect.request(chat, new Notes(name, false))
+  if (cases['one call at a time']?.dropped) expect(catchFailure(ask).param).toBe('parallel_tool_calls')
+  else expect(JSON.stringify(ask().body)).toMatch(/parallel/)
+  const forced = {
+    ...chat,
+    parallel_tool_calls: true,
+    tool_choice: { type: 'function', function: other.function },
+  } as const
+  const isNamed = !/^(cohere|workers-ai)$/.test(name)
+  const force = () => dialect.request(forced, new Notes(name, false))
+  if (isNamed) expect(JSON.stringify(force().body)).toMatch(/"(name|allowedFunctionNames)":\[?"clock"/)
+  else expect(catchFailure(force).param).toBe('tool_choice')
+})
+
 function catchFailure(work: () => unknown): Failure {
   try {
     work()

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { parts } from '../../adapters/parts.ts'
 import { createGateway, type Gateway, parseConfig } from '../../src/index.ts'
 
 const runId = '0199aaaa-0000-7000-8000-000000000000-0'
@@ -17,6 +18,7 @@ const gateway: Gateway = createGateway(
     providers: { openai: { base_url: 'http://127.0.0.1:9/v1' } },
   }),
   { fetch: () => Promise.reject(new Error('nothing is asked')), report: () => undefined },
+  parts,
 )
 
 const item = (headers: object = {}): object => ({

@@ -28,10 +28,10 @@ export interface Coming {
   readonly id?: string
   readonly attempt?: number
   readonly owner?: Owner
-  /** It never reads. */
-  readonly isDeaf?: boolean
   /** Default: `trunkline.v1`. */
   readonly wire?: Wire
+  /** It never reads. */
+  readonly isDeaf?: boolean
 }
 
 /** Sessions without sockets or providers, and a clock that is set by hand. */

@@ -135,7 +135,7 @@ function blocksOf({ words, calls, thought }: Say): Block[] {
     ],
   }
   const text: Block = {
-    whole: { type: 'text', text: words.join(''), citations: null },
+    whole: { type: 'text', text: words.join('') },
     begun: { type: 'text', text: '' },
     deltas: words.map((word) => ({ type: 'text_delta', text: word })),
   }

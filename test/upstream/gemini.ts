@@ -92,7 +92,8 @@ const isSpoken = ({ role, parts }: Body): boolean =>
 /** From `start` on, calls must have the signature that came with them. */
 function checkContents(contents: readonly Body[], start: number): void {
   for (const [index, { role, parts }] of contents.entries()) {
-    if (role !== 'user' && role !== 'model') throw new Wrong('Please use a valid role: user, model.')
+    if (role !== undefined && role !== 'user' && role !== 'model')
+      throw new Wrong('Please use a valid role: user, model.')
     const calls = listOf(parts).filter(({ functionCall }) => functionCall)
     if (calls.length === 0) continue
     const answers = listOf(contents[index + 1]?.parts).filter(({ functionResponse }) => functionResponse)

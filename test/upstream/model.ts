@@ -64,11 +64,12 @@ export function toSay(asked: Asked, text: string, model: string, count: number |
 }
 
 function toCalls(asked: Asked, text: string, model: string): Call[] {
-  const { tools = [], choice = 'auto', parallel = true, rounds = 0 } = asked
+  const { tools = [], choice = 'auto', parallel = true, rounds = 0, results = [] } = asked
   if (choice === 'none') return []
   const named = typeof choice === 'object' ? tools.filter(({ name }) => name === choice.name) : tools
-  const isTogether = parallel && /\btogether\b/.test(text)
-  const wanted = isTogether && rounds === 0 ? named : isTogether ? [] : named.slice(rounds, rounds + 1)
+  if (rounds > 0 && results.length >= named.length) return []
+  const isTogether = parallel && rounds === 0 && /\btogether\b/.test(text)
+  const wanted = isTogether ? named : named.slice(rounds, rounds + 1)
   return wanted.map(({ name, schema }, index) => {
     const args = toSample(schema) as Body // schemas of tools are of objects
     return { id: idOf('call_', [name, text, String(rounds), String(index)], model), name, args }

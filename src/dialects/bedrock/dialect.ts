@@ -3,7 +3,16 @@ import type { Dialect, Native } from '../dialect.ts'
 import { malformed } from '../failure.ts'
 import type { Chat, Json, Message, Part, Tool } from '../hub.ts'
 import type { Notes } from '../notes.ts'
-import { compact, mergeTurns, partsOf, readArguments, readUrl, splitSystem, stopsOf } from '../parts.ts'
+import {
+  checkSingle,
+  compact,
+  mergeTurns,
+  partsOf,
+  readArguments,
+  readUrl,
+  splitSystem,
+  stopsOf,
+} from '../parts.ts'
 import { events, replay } from './answer.ts'
 
 /** Amazon Bedrock's Converse and ConverseStream (API reference; @aws-sdk/client-bedrock-runtime). */
@@ -22,8 +31,9 @@ function toRequest(chat: Chat, notes: Notes): Json {
   const { model, messages, tools, tool_choice, response_format, stop, temperature, top_p, ...more } = chat
   const { max_tokens, max_completion_tokens, reasoning_effort, reasoning_budget, top_k, stream, ...others } =
     more
-  const { stream_options, ...rest } = others
+  const { stream_options, parallel_tool_calls, ...rest } = others
   notes.rest(rest)
+  checkSingle(chat, notes)
   const [first, turns] = splitSystem(messages)
   const later = turns.filter(isSystem)
   if (later.length) notes.refuse('messages.role', 'Converse takes system messages before all others only')

@@ -5,6 +5,7 @@ import type { Chat, Effort, Json, Message, Part } from '../hub.ts'
 import type { Notes } from '../notes.ts'
 import {
   budgets,
+  checkSingle,
   compact,
   leaveCaching,
   mergeTurns,
@@ -73,9 +74,10 @@ function toRequest(chat: Chat, notes: Notes): Json {
     more
   const { top_p, top_k, seed, n, frequency_penalty, presence_penalty, logprobs, top_logprobs, ...last } =
     others
-  const { web_search_options, ...rest } = last
+  const { web_search_options, parallel_tool_calls, ...rest } = last
   notes.rest(rest)
   leaveCaching(chat, notes)
+  checkSingle(chat, notes)
   const [first, turns] = splitSystem(messages)
   const later = turns.filter(isSystem)
   if (later.length) notes.refuse('messages.role', 'Gemini takes system messages before all others only')

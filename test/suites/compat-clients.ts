@@ -12,6 +12,8 @@ import { modelOf, wires } from '../flows/compat/wires.ts'
 import type { Flow, Way } from '../flows/kit.ts'
 import type { Target } from '../target.ts'
 
+globalThis.AI_SDK_LOG_WARNINGS = false // they tell of models that they do not know
+
 const flows: readonly Flow[] = wires.flatMap((wire) => [
   ...openaiFlowsOf(wire),
   ...aiFlowsOf(wire),

@@ -152,12 +152,14 @@ export interface StreamTranslation {
   /** The next bytes of the provider, in pieces of any size. */
   push(bytes: Uint8Array): Translated
   end(): Translated
+  /** How a stream that broke is told; absent: by nothing but the break. */
+  broken?(): NonNullable<Translated['fault']>
 }
 
 /** Turns a provider's answer into the one that the client's API has. Pure. */
 export interface Translation {
   /** Two of one name make the same of the same bytes. */
-  readonly name: string
+  name(): string
   /** Response headers that tell of it. */
   readonly headers: Readonly<Record<string, string>>
   /** The answer is to be a stream. */

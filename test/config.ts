@@ -54,6 +54,7 @@ export function configFor(upstreamUrl: string): Record<string, unknown> {
       { id: 'wordy', authentication: false, rate_limiting_interval: 3_600, rate_limiting_tokens: 100 },
       { id: 'wordy-too', authentication: false, rate_limiting_interval: 3_600, rate_limiting_tokens: 100 },
       { id: 'thrifty', authentication: false, spend_limits: { enabled: true, rules: spendRules } },
+      { id: 'lenient', authentication: false, compat_lenient: true },
       { id: 'unasking', authentication: false, stream_usage: false },
       { id: 'patient', authentication: false, retry_max_attempts: 3, retry_delay: 10 },
     ],
@@ -64,11 +65,18 @@ export function configFor(upstreamUrl: string): Record<string, unknown> {
       { name: 'reading', token: readingToken, permissions: ['read'] },
       { name: 'limited', token: limitedToken, gateways: ['locked'], ...rates(3, 3_600) },
     ],
+    aliases: {
+      fast: ['offline/m', 'openai/gpt-5'],
+      wide: ['anthropic/claude-sonnet-5', 'openai/gpt-5'],
+      choosy: ['anthropic/claude-sonnet-5', 'openai/gpt-5'],
+      falling: ['anthropic/emulate?status=529', 'openai/emulate?fault=500', 'google-ai-studio/gemini-3-pro'],
+      hopeless: ['openai/emulate?status=500', 'anthropic/emulate?status=429'],
+    },
     providers: {
       ...Object.fromEntries(rows),
       // Bodies and streams are compared with the emulator's own; what is asked of the others, usageSuite tells.
       openai: { base_url: `${upstreamUrl}/openai`, stream_usage: false },
-      mine: { base_url: `${upstreamUrl}/mine/v1`, headers: { 'x-fixed': 'yes' } },
+      mine: { base_url: `${upstreamUrl}/mine/v1`, headers: { 'x-fixed': 'yes' }, models: ['own'] },
       keyed: { base_url: `${upstreamUrl}/keyed`, api_key: 'env:TEST_KEY' },
       offline: { base_url: deadUrl },
       voice: {

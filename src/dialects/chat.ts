@@ -121,4 +121,5 @@ export const chat: Api = {
     push: (chunk) => (chunk.choices.length === 0 && !stream_options?.include_usage ? [] : [{ data: chunk }]),
     end: () => [],
   }),
+  echo: ({ stream_options }) => stream_options?.include_usage ?? false,
 }

@@ -69,6 +69,8 @@ export interface Api {
   /** A whole answer, from the chunks that would have streamed it. */
   response(chunks: readonly Chunk[], chat: Chat, base: Base): unknown
   events(chat: Chat, base: Base): Translator<Chunk, StreamEvent>
+  /** What of a request its answers depend on, beside the provider's. */
+  echo?(chat: Chat): unknown
   /** Its streams end with `data: [DONE]`. */
   readonly done?: boolean
 }

@@ -47,7 +47,7 @@ export function createEmbedding(
   }
   return {
     ...toNative(wanted, notes),
-    translation: { ...identity, name: `embeddings:${encoding_format}`, whole },
+    translation: { ...identity, name: () => `embeddings:${encoding_format}`, whole },
   }
 }
 

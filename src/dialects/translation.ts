@@ -26,7 +26,7 @@ const nothing: Uint8Array = new Uint8Array(0)
 /** What turns a provider's answer into the one that the client's API has. */
 export function createTranslation({ api, dialect, chat, base }: Translating): Untold {
   return {
-    name: `${dialect.name}>${api.name}`,
+    name: () => [dialect.name, api.name, JSON.stringify(api.echo?.(chat))].join('>'),
     isStream: chat.stream === true,
     whole: (text, status) => {
       const body = parseJson(text)
@@ -46,7 +46,7 @@ export function createTranslation({ api, dialect, chat, base }: Translating): Un
 /** Where the provider's wire is the client's API: bytes pass as they are, but for errors of another shape. */
 export function createIdentity({ api, stream }: { api: ApiName; stream: boolean }): Untold {
   return {
-    name: api,
+    name: () => api,
     isStream: stream,
     whole(text, status) {
       if (status < 400) return text
@@ -96,6 +96,7 @@ function createStream({ api, framing, events, out, isDone }: Stream): StreamTran
         for (const event of out.end()) text += toSse(event)
         if (isDone) text += 'data: [DONE]\n\n'
       }),
+    broken: () => toFault(api, brokenOff()),
   }
 }
 
@@ -139,7 +140,7 @@ const isError = ({ event, data }: StreamEvent): boolean =>
   event === 'error' || (typeof data === 'object' && data !== null && 'error' in data && !!data.error)
 
 /** What broke, as the client's API tells it: alone as a body, and as an event in a stream that has begun. */
-function toFault(api: ApiName, error: unknown): Translated['fault'] & object {
+function toFault(api: ApiName, error: unknown): NonNullable<Translated['fault']> {
   const failure =
     error instanceof Failure ? error : new Failure(502, 'The provider sent an answer that cannot be read')
   const body = toFailureBody(api, failure)

@@ -72,7 +72,7 @@ async function keyOf({ gateway, principal, steps }: Call): Promise<string> {
   const parts = steps.map(async ({ provider, method, url, headers, body, options, translation }) => {
     const kept = [...headers].filter(([name]) => !passing.test(name))
     const asked = [provider, method, url.href, options.byokAlias, kept, await textOf(body)]
-    return [...asked, translation?.name]
+    return [...asked, translation?.name()]
   })
   return sha256(JSON.stringify([gateway, principal.credential, await Promise.all(parts)]))
 }

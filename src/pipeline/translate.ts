@@ -80,15 +80,25 @@ function readTranslated(
 ): Translating {
   const reader = readUntil(body ?? new ReadableStream({ start: (it) => it.close() }), signal)
   const translator = translation.stream()
-  let isOver = false
+  let [isOver, hasBegun] = [false, false]
+  const read = async (): Promise<Translated> => {
+    try {
+      const { done, value } = await reader.read()
+      isOver = done
+      if (value) watch.read(value)
+      return value ? translator.push(value) : translator.end()
+    } catch (error) {
+      // Before the first event another step may take its place; and who has left is told nothing.
+      if (!hasBegun || signal.aborted || !translator.broken) throw error
+      return { bytes: new Uint8Array(0), fault: translator.broken() }
+    }
+  }
   return {
     async next() {
       while (!isOver) {
-        const { done, value } = await reader.read()
-        isOver = done
-        if (value) watch.read(value)
-        const part = value ? translator.push(value) : translator.end()
+        const part = await read()
         if (part.fault) isOver = true
+        hasBegun ||= part.bytes.byteLength > 0
         if (part.fault || part.bytes.byteLength > 0) return part
       }
       return undefined

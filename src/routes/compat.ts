@@ -4,7 +4,7 @@ import { chat } from '../dialects/chat.ts'
 import type { Api } from '../dialects/dialect.ts'
 import { createEmbedding } from '../dialects/embeddings.ts'
 import { Failure, toFailureBody } from '../dialects/failure.ts'
-import type { Chat, Json } from '../dialects/hub.ts'
+import type { ApiName, Chat, Json } from '../dialects/hub.ts'
 import { Notes } from '../dialects/notes.ts'
 import { answerResponses } from '../dialects/responses/api.ts'
 import { createIdentity, createTranslation, type Untold } from '../dialects/translation.ts'
@@ -57,7 +57,7 @@ async function toCompatSteps(asked: CompatRequest, room: Room): Promise<Call['st
   if (path === 'models' && asked.method === 'GET') return [toModels(asked, room)]
   const api = Object.hasOwn(apis, path) ? apis[path] : undefined
   if (!api) throw new GatewayError('not_found')
-  const name = typeof api === 'string' ? api : api.name
+  const name = nameOf(api)
   try {
     return await toSteps(asked, api, room)
   } catch (error) {
@@ -74,15 +74,18 @@ async function toSteps(asked: CompatRequest, api: Api | 'embeddings', room: Room
   const body = asked.body as Json | null // looked into only where it is an object
   const named = typeof body === 'object' ? body?.model : undefined
   if (!body || typeof named !== 'string') throw new GatewayError('bad_format')
-  const alias = room.aliases.get(named)
+  const alias = room.aliases.get(named) ?? room.aliases.get(named.replace(/^dynamic\//, ''))
   const targets = alias ?? [named]
   // A client's key is for one vendor, and an alias hides which.
   const isShared = new Set(targets.map((target) => target.split('/')[0])).size > 1
   const making = { asked, api, body, room, isShared, isAlias: alias !== undefined }
-  const [first, ...rest] = await Promise.all(targets.map((target) => toStep(target, making)))
+  const make = targets.length > 1 ? toStepOrRefusal : toStep
+  const [first, ...rest] = await Promise.all(targets.map((target) => make(target, making)))
   if (!first) throw new GatewayError('bad_format')
   return [first, ...rest]
 }
+
+const nameOf = (api: Api | 'embeddings'): ApiName => (typeof api === 'string' ? api : api.name)
 
 interface Making {
   readonly asked: CompatRequest
@@ -121,6 +124,28 @@ async function toStep(target: string, making: Making): Promise<Step> {
   }
 }
 
+/** In a list, a provider that cannot do what is asked is passed over, as if it had said so itself. */
+async function toStepOrRefusal(target: string, making: Making): Promise<Step> {
+  try {
+    return await toStep(target, making)
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error
+    const { slug, model } = readTarget(target)
+    const { asked, api } = making
+    const name = nameOf(api)
+    return {
+      provider: slug,
+      method: 'POST',
+      url: new URL(asked.path, 'https://compat'),
+      headers: new Headers(),
+      body: JSON.stringify({ model }),
+      options: asked.options,
+      translation: { ...createIdentity({ api: name, stream: false }), headers: {} },
+      answer: () => Response.json(toFailureBody(name, error), { status: error.status }),
+    }
+  }
+}
+
 /** `{provider}/{model}`; Workers AI's own models are known by their name. @throws GatewayError bad_format */
 function readTarget(target: string): { slug: string; model: string } {
   if (target.startsWith('@')) return { slug: 'workers-ai', model: target }
@@ -152,7 +177,7 @@ function translate(provider: Provider, making: Making & { model: string; notes: 
   const { api, body, model, notes, asked } = making
   const { slug } = provider
   const dialect = provider.dialectOf(model)
-  const name = typeof api === 'string' ? api : api.name
+  const name = nameOf(api)
   const own = dialect?.speaks?.[name]
   const stream = body.stream === true
   if (own !== undefined)

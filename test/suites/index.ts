@@ -6,6 +6,7 @@ import { breaksSuite } from './breaks.ts'
 import { cacheSuite } from './cache.ts'
 import { cancelSuite } from './cancel.ts'
 import { clientsSuite } from './clients.ts'
+import { compatSuite } from './compat.ts'
 import { compatClientsSuite } from './compat-clients.ts'
 import { edgeSuite } from './edge.ts'
 import { fairnessSuite } from './fairness.ts'
@@ -49,6 +50,7 @@ export function gatewaySuites(target: Target | undefined, runtime: RuntimeName):
     describe('whatever happens', () => propertySuite(target))
     describe('line', () => lineSuite(target))
     describe('clients', () => clientsSuite(target))
+    describe('compat', () => compatSuite(target))
     describe('compat clients', () => compatClientsSuite(target))
   })
 }

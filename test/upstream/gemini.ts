@@ -44,6 +44,21 @@ export const gemini: Wire = {
   },
 }
 
+/** Gemini's batchEmbedContents: one small vector for each request, which must name the model of the path. */
+export const batchEmbed: Wire = {
+  done: false,
+  ask(body, path) {
+    for (const { model } of listOf(body.requests))
+      if (!path.includes(`/${String(model)}:`)) throw new Wrong('All models in the batch must be the same.')
+    return {}
+  },
+  error: gemini.error,
+  single: (_say, { requests }) => ({
+    embeddings: listOf(requests).map(() => ({ values: [0.25, -0.5, 0.75] })),
+  }),
+  stream: () => [],
+}
+
 function askGemini(body: Body, path: string): Asked {
   checkNames(
     body,

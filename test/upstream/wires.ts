@@ -1,7 +1,7 @@
 import { messages } from './anthropic.ts'
 import { bedrock } from './bedrock.ts'
 import { cohere, embed } from './cohere.ts'
-import { gemini } from './gemini.ts'
+import { batchEmbed, gemini } from './gemini.ts'
 import type { Asked, Say } from './model.ts'
 import { chat, embeddings } from './openai.ts'
 import { responses } from './responses.ts'
@@ -31,5 +31,6 @@ export function wireOf(path: string): Wire | undefined {
   if (path.endsWith('/v2/embed')) return embed
   if (/\/model\/[^/]+\/converse(-stream)?$/.test(path)) return bedrock
   if (/:(stream)?generateContent$/i.test(path)) return gemini
+  if (path.endsWith(':batchEmbedContents')) return batchEmbed
   return path.includes('/run/@') ? workersAi : undefined
 }

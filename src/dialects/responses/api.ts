@@ -24,6 +24,7 @@ export const answerResponses: Api = {
     return (data as { response: Json }).response // made here
   },
   events: (chat, base) => new Events(chat, base),
+  echo: toEcho,
 }
 
 /** An output item under way. */
@@ -41,7 +42,7 @@ interface Item {
 
 /** Chunks as the events of one response. Its last event has all of it, so all of it is kept. */
 class Events implements Translator<Chunk, StreamEvent> {
-  readonly #chat: Chat
+  readonly #echo: Json
   readonly #base: Base
   #events: StreamEvent[] = []
   #id = ''
@@ -53,7 +54,7 @@ class Events implements Translator<Chunk, StreamEvent> {
   #usage: ChatUsage | undefined
 
   constructor(chat: Chat, base: Base) {
-    this.#chat = chat
+    this.#echo = toEcho(chat)
     this.#base = base
   }
 
@@ -193,7 +194,6 @@ class Events implements Translator<Chunk, StreamEvent> {
   }
 
   #response(status: string): Json {
-    const { tools, tool_choice, parallel_tool_calls, temperature, top_p, max_completion_tokens } = this.#chat
     const reason = this.#reason === 'length' ? 'max_output_tokens' : 'content_filter'
     return {
       id: this.#id,
@@ -206,12 +206,7 @@ class Events implements Translator<Chunk, StreamEvent> {
       incomplete_details: status === 'incomplete' ? { reason } : null,
       instructions: null,
       metadata: {},
-      tools: (tools ?? []).map(({ type, function: own }) => ({ type, ...own, strict: own.strict ?? null })),
-      tool_choice: tool_choice ?? 'auto',
-      parallel_tool_calls: parallel_tool_calls ?? true,
-      temperature: temperature ?? null,
-      top_p: top_p ?? null,
-      max_output_tokens: max_completion_tokens ?? null,
+      ...this.#echo,
       previous_response_id: null,
       usage: this.#usage ? toUsage(this.#usage) : null,
     }
@@ -231,6 +226,22 @@ class Events implements Translator<Chunk, StreamEvent> {
     const taken = this.#events
     this.#events = []
     return taken
+  }
+}
+
+/** What a response repeats of its request. */
+function toEcho(chat: Chat): Json {
+  const { tools, tool_choice, parallel_tool_calls, temperature, top_p, max_completion_tokens } = chat
+  return {
+    tools: (tools ?? []).map(({ type, function: own }) => ({ type, ...own, strict: own.strict ?? null })),
+    tool_choice:
+      typeof tool_choice === 'object' && tool_choice
+        ? { type: 'function', name: tool_choice.function.name }
+        : (tool_choice ?? 'auto'),
+    parallel_tool_calls: parallel_tool_calls ?? true,
+    temperature: temperature ?? null,
+    top_p: top_p ?? null,
+    max_output_tokens: max_completion_tokens ?? null,
   }
 }
 

@@ -172,7 +172,13 @@ function errorTests(target: Target, ask: Ask): void {
 
   test('a stream that breaks later ends with an error event, and never as if it were whole', async () => {
     for (const path of paths) {
-      const response = await ask('anthropic/m', { path, more: { stream: true }, cut: 6, events: 20 })
+      const response = await ask('anthropic/m', {
+        path,
+        more: { stream: true },
+        cut: 6,
+        events: 20,
+        interval: 20,
+      })
       expect(response.status).toBe(200)
       let text = ''
       const whole = response.body!.pipeThrough(new TextDecoderStream())

@@ -1,0 +1,26 @@
+import { toFrame } from './bedrock.ts'
+import { wireOf } from './wires.ts'
+
+/** Where each dialect's wire is found in the emulator. */
+const paths: Readonly<Record<string, string>> = {
+  openai: '/chat/completions',
+  anthropic: '/messages',
+  gemini: '/models/m:streamGenerateContent',
+  bedrock: '/model/m/converse-stream',
+  cohere: '/v2/chat',
+  'workers-ai': '/run/@cf/m',
+  'openai-responses': '/responses',
+}
+
+/** The stream of an answer of so many words, `w0 w1 …`, by the name of its dialect: one piece an event. */
+export function sampleStream(dialect: string, count: number): readonly Uint8Array[] {
+  const wire = wireOf(paths[dialect] ?? '')
+  if (!wire) throw new Error(`the emulator has no wire of ${dialect}`)
+  const words = Array.from({ length: count }, (_, index) => `w${index} `)
+  const events = wire.stream({ words, calls: [], thought: '', model: 'm' }, {})
+  if (wire.framing === 'aws') return events.map(toFrame)
+  const texts = events.map(
+    ({ event, data }) => `${event ? `event: ${event}\n` : ''}data: ${JSON.stringify(data)}\n\n`,
+  )
+  return [...texts, ...(wire.done ? ['data: [DONE]\n\n'] : [])].map((text) => new TextEncoder().encode(text))
+}

@@ -2,13 +2,19 @@ import * as z from 'zod/mini'
 import { toCompletion } from './chunks.ts'
 import type { Api } from './dialect.ts'
 import { malformed } from './failure.ts'
-import type { Chat } from './hub.ts'
+import type { Chat, Message } from './hub.ts'
+import type { Notes } from './notes.ts'
+import { compact } from './parts.ts'
 
 const cached = { cache_control: z.optional(z.unknown()) }
 const part = z.discriminatedUnion('type', [
   z.object({ type: z.literal('text'), text: z.string(), ...cached }),
   z.object({ type: z.literal('refusal'), refusal: z.string(), ...cached }),
-  z.object({ type: z.literal('image_url'), image_url: z.object({ url: z.string() }), ...cached }),
+  z.object({
+    type: z.literal('image_url'),
+    image_url: z.object({ url: z.string(), detail: z.optional(z.string()) }),
+    ...cached,
+  }),
   z.object({
     type: z.literal('input_audio'),
     input_audio: z.object({ data: z.string(), format: z.string() }),
@@ -46,7 +52,7 @@ const call = z.object({
     z.object({ google: z.optional(z.object({ thought_signature: z.optional(z.string()) })) }),
   ),
 })
-const message = z.object({
+const message = z.looseObject({
   role: z.enum(['system', 'developer', 'user', 'assistant', 'tool']),
   content: z.nullish(z.union([z.string(), z.array(part)], 'a text, or a list of parts')),
   refusal: text,
@@ -54,6 +60,7 @@ const message = z.object({
   tool_call_id: z.optional(z.string()),
   reasoning_content: text,
   reasoning_details: z.nullish(z.array(reasoning)),
+  images: z.nullish(z.array(part)),
 })
 const schema = z.record(z.string(), z.unknown())
 const tool = z.object({
@@ -83,7 +90,12 @@ const request = z.looseObject({
       z.object({ type: z.enum(['text', 'json_object']) }),
       z.object({
         type: z.literal('json_schema'),
-        json_schema: z.object({ name: z.string(), schema: z.optional(schema), strict: flag }),
+        json_schema: z.object({
+          name: z.string(),
+          description: z.optional(z.string()),
+          schema: z.optional(schema),
+          strict: flag,
+        }),
       }),
     ]),
   ),
@@ -102,6 +114,13 @@ const request = z.looseObject({
   logprobs: flag,
   top_logprobs: count,
   user: text,
+  modalities: z.nullish(z.array(z.string())),
+  web_search_options: z.nullish(
+    z.looseObject({
+      user_location: z.nullish(z.object({ type: z.literal('approximate'), approximate: schema })),
+      search_context_size: text,
+    }),
+  ),
   stream: flag,
   stream_options: z.nullish(z.looseObject({ include_usage: z.optional(z.boolean()) })),
 })
@@ -110,9 +129,10 @@ const request = z.looseObject({
 export const chat: Api = {
   name: 'chat',
   done: true,
-  request(body): Chat {
+  request(body, notes): Chat {
     const parsed = request.safeParse(body)
-    if (parsed.success) return parsed.data
+    if (parsed.success)
+      return { ...parsed.data, messages: parsed.data.messages.map((one) => toMessage(one, notes)) }
     const { path, message } = parsed.error.issues[0]!
     throw malformed(path.join('.'), message)
   },
@@ -122,4 +142,22 @@ export const chat: Api = {
     end: () => [],
   }),
   echo: ({ stream_options }) => stream_options?.include_usage ?? false,
+}
+
+/** What of a message the hub has no word for is told. `reasoning` is Groq's and OpenRouter's word. */
+function toMessage(given: z.infer<typeof message>, notes: Notes): Message {
+  const { role, content, refusal, tool_calls, tool_call_id, images, ...more } = given
+  const { reasoning_content, reasoning_details, reasoning: thought, ...rest } = more
+  notes.rest(rest, 'messages.')
+  const said = reasoning_content ?? (typeof thought === 'string' ? thought : undefined)
+  return compact({
+    role,
+    content,
+    refusal,
+    tool_calls,
+    tool_call_id,
+    images,
+    reasoning_content: said,
+    reasoning_details,
+  }) as Message // its role is there
 }

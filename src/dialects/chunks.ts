@@ -11,11 +11,25 @@ import type {
   ToolCall,
 } from './hub.ts'
 
+/** A call that begins. */
+interface Begun {
+  readonly id: string
+  readonly name: string
+  readonly args?: string
+  readonly extra?: ToolCall['extra_content']
+  readonly choice?: number
+}
+
+/** The id of a call where its provider has none: of 40 characters at most, as OpenAI takes no longer ones. */
+export const callId = (answer: string, number: number): string =>
+  `call_${answer.replace(/[^a-z0-9]/gi, '').slice(-24)}_${number}`
+
 /** Makes the chunks of one answer; the first of each choice gets the role. */
 export class Chunks {
   #base: Base
   readonly #begun = new Set<number>()
-  #calls = 0
+  /** So far, by choice. */
+  readonly #calls = new Map<number, number>()
 
   constructor(base: Base) {
     this.#base = base
@@ -36,10 +50,11 @@ export class Chunks {
   }
 
   /** A call begins; returns its number with it. */
-  call(id: string, name: string, args = '', extra?: ToolCall['extra_content']): [Chunk, number] {
-    const index = this.#calls++
+  call({ id, name, args = '', extra, choice = 0 }: Begun): [Chunk, number] {
+    const index = this.#calls.get(choice) ?? 0
+    this.#calls.set(choice, index + 1)
     const call = { index, id, type: 'function', function: { name, arguments: args } } as const
-    return [this.delta({ tool_calls: [{ ...call, ...(extra && { extra_content: extra }) }] }), index]
+    return [this.delta({ tool_calls: [{ ...call, ...(extra && { extra_content: extra }) }] }, choice), index]
   }
 
   /** More of a call's arguments. */
@@ -49,7 +64,7 @@ export class Chunks {
 
   /** A choice ends; one that called functions ends for that, whatever its provider calls it. */
   finish(reason: FinishReason, index = 0): Chunk {
-    return this.delta({}, index, reason === 'stop' && this.#calls > 0 ? 'tool_calls' : reason)
+    return this.delta({}, index, reason === 'stop' && this.#calls.has(index) ? 'tool_calls' : reason)
   }
 
   /** All that the answer used. */

@@ -3,7 +3,7 @@ import type { Base, Dialect, Embeddings, StreamEvent, Translator } from './diale
 import { brokenOff, Failure } from './failure.ts'
 import type { Annotation, Chat, Chunk, FinishReason, Json, Message } from './hub.ts'
 import type { Notes } from './notes.ts'
-import { budgets, checkSingle, compact, leaveCaching, partsOf, stopsOf, textOf } from './parts.ts'
+import { budgets, checkSingle, checkWords, compact, partsOf, schemaOf, stopsOf, textOf } from './parts.ts'
 
 const embeddings: Embeddings = {
   request({ model, input, dimensions, input_type = 'search_document', ...rest }, notes) {
@@ -44,13 +44,13 @@ function toRequest(chat: Chat, notes: Notes): Json {
   const { temperature, seed, frequency_penalty, presence_penalty, logprobs, ...last } = others
   const { parallel_tool_calls, ...rest } = last
   notes.rest(rest)
-  leaveCaching(chat, notes)
+  checkWords(chat, notes, { detail: true, strict: true })
   checkSingle(chat, notes)
   const budget = reasoning_budget ?? (reasoning_effort && budgets[reasoning_effort])
-  const schema = response_format?.type === 'json_schema' ? response_format.json_schema.schema : undefined
+  const schema = schemaOf(response_format)
   return compact({
     model,
-    messages: messages.map((message) => toMessage(message, notes)),
+    messages: messages.filter(saysAny).map((message) => toMessage(message, notes)),
     tools: tools?.map(({ type, function: { name, description, parameters } }) => ({
       type,
       function: compact({ name, description, parameters: parameters ?? { type: 'object', properties: {} } }),
@@ -88,16 +88,24 @@ function toToolChoice({ tool_choice: choice, tools }: Chat, notes: Notes): strin
   return undefined
 }
 
+/** Turns in which a model said nothing are refused. */
+const saysAny = ({ role, content, tool_calls, reasoning_content }: Message): boolean =>
+  role !== 'assistant' || partsOf(content).length > 0 || !!tool_calls?.length || !!reasoning_content
+
 function toMessage(message: Message, notes: Notes): Json {
   const { role, content, tool_calls, tool_call_id, reasoning_content, is_error } = message
   if (is_error) notes.leave('is_error')
-  if (role === 'tool') return { role, tool_call_id, content: textOf(content) }
-  if (role === 'system' || role === 'developer') return { role: 'system', content: textOf(content) }
   if (role === 'user') return { role, content: toContent(content, notes) }
-  // What it thought before a call is its plan.
-  if (tool_calls?.length)
-    return compact({ role, tool_calls, tool_plan: reasoning_content ?? textOf(content) })
+  for (const part of partsOf(content))
+    if (!/^(text|refusal)$/.test(part.type)) notes.refuse(`${role}.${part.type}`)
   const text = textOf(content)
+  if (role === 'tool') return { role, tool_call_id, content: text }
+  if (role === 'system' || role === 'developer') return { role: 'system', content: text }
+  if (tool_calls?.length) {
+    // What it thought before a call is its plan.
+    const calls = tool_calls.map(({ extra_content, ...call }) => call)
+    return compact({ role, tool_calls: calls, tool_plan: reasoning_content, content: text || undefined })
+  }
   const thought = reasoning_content ? [{ type: 'thinking', thinking: reasoning_content }] : []
   return { role, content: thought.length ? [...thought, { type: 'text', text }] : text }
 }
@@ -106,7 +114,7 @@ function toContent(content: Message['content'], notes: Notes): unknown {
   if (typeof content === 'string') return content
   return partsOf(content).flatMap((part): Json[] => {
     if (part.type === 'text') return [{ type: 'text', text: part.text }]
-    if (part.type === 'image_url') return [{ type: 'image_url', image_url: { url: part.image_url.url } }]
+    if (part.type === 'image_url') return [{ type: 'image_url', image_url: part.image_url }]
     notes.refuse(part.type)
     return []
   })
@@ -114,6 +122,8 @@ function toContent(content: Message['content'], notes: Notes): unknown {
 
 /** A citation; every member may be missing. */
 interface Citation {
+  /** Of what it is: `TEXT_CONTENT`, or of a plan or a thought, whose places are none of the text's. */
+  readonly type?: string
   readonly start?: number
   readonly end?: number
   readonly text?: string
@@ -217,7 +227,7 @@ class Events implements Translator<StreamEvent, Chunk> {
       case 'tool-call-delta':
         return [this.#out.args(this.#calls.get(index) ?? 0, tool_calls?.function?.arguments ?? '')]
       case 'citation-start':
-        return [this.#out.delta({ annotations: toAnnotations(citations ?? {}) })]
+        return this.#cite(citations ?? {})
       case 'message-end':
         return this.#finish(delta)
       default:
@@ -237,9 +247,14 @@ class Events implements Translator<StreamEvent, Chunk> {
   }
 
   #call({ id = '', function: { name = '', arguments: args = '' } = {} }: Call, at: number): Chunk[] {
-    const [chunk, index] = this.#out.call(id, name, args)
+    const [chunk, index] = this.#out.call({ id, name, args })
     this.#calls.set(at, index)
     return [chunk]
+  }
+
+  #cite(citation: Citation): Chunk[] {
+    const annotations = (citation.type ?? 'TEXT_CONTENT') === 'TEXT_CONTENT' ? toAnnotations(citation) : []
+    return annotations.length > 0 ? [this.#out.delta({ annotations })] : []
   }
 
   #finish({ finish_reason = '', error, usage = {} }: NonNullable<Event['delta']>): Chunk[] {

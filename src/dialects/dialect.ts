@@ -36,6 +36,8 @@ export interface Dialect {
   readonly name: string
   /** APIs that are its own wire: their paths, where requests and answers go untouched but for the model. */
   readonly speaks?: Readonly<Partial<Record<ApiName, string>>>
+  /** A request in one of these, without what it refuses and answers of others have left in a conversation. */
+  tidy?(api: ApiName, body: Json, notes: Notes): Json
   /** @throws Failure for what the provider cannot do */
   request(chat: Chat, notes: Notes): Native
   /** A whole answer, as the events that would have streamed it. */

@@ -33,7 +33,9 @@ const statuses: readonly (readonly [RegExp, number])[] = [
   [/authentication|unauthenticated/i, 401],
   [/permission/i, 403],
   [/not.?found/i, 404],
-  [/invalid|validation/i, 400],
+  [/timeout|deadline/i, 504],
+  [/too_large/i, 413],
+  [/invalid|validation|precondition|context_length/i, 400],
 ]
 
 const isObject = (value: unknown): value is Json => typeof value === 'object' && value !== null

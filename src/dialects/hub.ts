@@ -14,7 +14,7 @@ export type ApiName = 'chat' | 'messages' | 'responses' | 'embeddings'
 export type Part = { readonly cache_control?: unknown } & (
   | { readonly type: 'text'; readonly text: string }
   | { readonly type: 'refusal'; readonly refusal: string }
-  | { readonly type: 'image_url'; readonly image_url: { readonly url: string } }
+  | { readonly type: 'image_url'; readonly image_url: { readonly url: string; readonly detail?: string } }
   | { readonly type: 'input_audio'; readonly input_audio: { readonly data: string; readonly format: string } }
   | {
       readonly type: 'file'
@@ -77,6 +77,8 @@ export interface Message {
   readonly tool_call_id?: string
   readonly reasoning_content?: string | null
   readonly reasoning_details?: readonly Reasoning[] | null
+  /** Made by the model in an earlier turn. */
+  readonly images?: readonly Part[] | null
   /** Of a tool's result that tells of a failure. */
   readonly is_error?: boolean
 }
@@ -110,10 +112,19 @@ export type ResponseFormat =
       readonly type: 'json_schema'
       readonly json_schema: {
         readonly name: string
+        readonly description?: string | undefined
         readonly schema?: Json
         readonly strict?: boolean | null
       }
     }
+
+/** How the web is to be searched. */
+export interface WebSearch {
+  /** Where the user is, as far as it is told. */
+  readonly user_location?: { readonly type: 'approximate'; readonly approximate: Json } | null
+  readonly search_context_size?: string | null
+  readonly [other: string]: unknown
+}
 
 /** A request. Members that are not named here are there too, and are nobody's but the provider's. */
 export interface Chat {
@@ -139,6 +150,8 @@ export interface Chat {
   readonly logprobs?: boolean | null
   readonly top_logprobs?: number | null
   readonly user?: string | null
+  readonly modalities?: readonly string[] | null
+  readonly web_search_options?: WebSearch | null
   readonly stream?: boolean | null
   readonly stream_options?: { readonly include_usage?: boolean } | null
   readonly [other: string]: unknown

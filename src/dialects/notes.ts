@@ -15,7 +15,7 @@ const neutral: Json = {
 }
 /** Fields that ask nothing of the answer: who asks, and how to keep or cache it. */
 const hints =
-  /^(user|safety_identifier|metadata|store|prompt_cache_(key|retention|options)|service_tier|cache_control|stream_options|include)$/
+  /^(user|name|annotations|eager_input_streaming|safety_identifier|metadata|store|prompt_cache_(key|retention|options)|service_tier|cache_control|stream_options|include)$/
 
 /** What of a request a provider cannot do: refused, or in lenient mode left out and told. */
 export class Notes {

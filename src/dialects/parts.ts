@@ -17,10 +17,11 @@ export function readUrl(url: string): Source {
   return { data: url.slice(comma + 1), mediaType: mediaType || 'application/octet-stream' }
 }
 
-/** Content as parts; a text is one. */
+/** Content as parts; a text is one. Texts of nothing are none, as most providers refuse them. */
 export function partsOf(content: Message['content']): readonly Part[] {
-  if (typeof content === 'string') return content === '' ? [] : [{ type: 'text', text: content }]
-  return content ?? []
+  const parts: readonly Part[] =
+    typeof content === 'string' ? [{ type: 'text', text: content }] : (content ?? [])
+  return parts.filter((part) => part.type !== 'text' || part.text !== '')
 }
 
 /** The texts of a content, one a line. */
@@ -40,11 +41,31 @@ export function readArguments(text: string): Json {
   return value as Json // just made sure
 }
 
-/** Marks of what to cache, where the provider has none: it decides for itself. */
-export function leaveCaching({ messages, tools }: Chat, notes: Notes): void {
-  const marked = [...messages.flatMap(({ content }) => partsOf(content)), ...(tools ?? [])]
-  if (marked.some(({ cache_control }) => cache_control)) notes.leave('cache_control')
+/** What some dialects have words for, and others have not. */
+export interface Words {
+  /** Marks of what to cache. Without them a provider decides for itself. */
+  readonly caching?: true
+  /** How closely to look at an image. */
+  readonly detail?: true
+  /** Images that the model has made. */
+  readonly images?: true
+  /** That arguments must fit their schema. */
+  readonly strict?: true
 }
+
+/** Leaves out what a dialect has no word for. @throws Failure for what cannot be left out in strict mode */
+export function checkWords({ messages, tools }: Chat, notes: Notes, has: Words): void {
+  const parts = messages.flatMap(({ content }) => partsOf(content))
+  const marked = [...parts, ...(tools ?? [])]
+  if (!has.caching && marked.some(({ cache_control }) => cache_control)) notes.leave('cache_control')
+  const isClose = (part: Part) => part.type === 'image_url' && !/^(auto)?$/.test(part.image_url.detail ?? '')
+  if (!has.detail && parts.some(isClose)) notes.leave('image_url.detail')
+  if (!has.images && messages.some(({ images }) => images?.length)) notes.refuse('messages.images')
+  if (!has.strict && tools?.some((tool) => tool.function.strict)) notes.leave('tools.strict')
+}
+
+/** An id of a call where only some are legal: letters, digits, _ and -, so many at most. Its end tells most. */
+export const fitId = (id: string, max: number = id.length): string => id.replace(/[^\w-]/g, '_').slice(-max)
 
 /** One call at a time, where the provider has no word for it: a matter of course where there is one tool to call. */
 export function checkSingle({ tools, tool_choice, parallel_tool_calls }: Chat, notes: Notes): void {
@@ -61,13 +82,14 @@ export function splitSystem(
   return start < 0 ? [messages, []] : [messages.slice(0, start), messages.slice(start)]
 }
 
-/** Join neighbours that belong to the same side into one turn. */
+/** Join neighbours that belong to the same side into one turn; turns in which a model said nothing are none. */
 export function mergeTurns<T extends { readonly role: string; readonly [name: string]: unknown }>(
   turns: readonly T[],
   list: keyof T & string,
 ): T[] {
   const merged: T[] = []
   for (const turn of turns) {
+    if (turn.role !== 'user' && (turn[list] as unknown[]).length === 0) continue // a list of parts
     const last = merged.at(-1)
     if (last?.role === turn.role) {
       const parts = [...(last[list] as unknown[]), ...(turn[list] as unknown[])] // both are lists of parts
@@ -94,10 +116,23 @@ export function toEffort(budget: number): Effort {
   return budget < 4_096 ? 'low' : budget < 16_384 ? 'medium' : 'high'
 }
 
+/** The schema of an answer, with its description in it, where that has no place of its own. */
+export function schemaOf(format: Chat['response_format']): Json | undefined {
+  if (format?.type !== 'json_schema') return undefined
+  const { description, schema } = format.json_schema
+  return { ...(description !== undefined && { description }), ...schema }
+}
+
 /** `stop` as a list. */
 export const stopsOf = (
   stop: string | readonly string[] | null | undefined,
 ): readonly string[] | undefined => (typeof stop === 'string' ? [stop] : (stop ?? undefined))
+
+/** Members of other names than these, which are parted by spaces. */
+export function without(value: Json, names: string): Json {
+  const known = new Set(names.split(' '))
+  return Object.fromEntries(Object.entries(value).filter(([name]) => !known.has(name)))
+}
 
 /** Members that have a value. */
 export function compact<T extends object>(value: T): { [K in keyof T]?: Exclude<T[K], null | undefined> } {

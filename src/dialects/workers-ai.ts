@@ -1,10 +1,10 @@
-import { Chunks } from './chunks.ts'
+import { Chunks, callId } from './chunks.ts'
 import type { Base, Dialect, Embeddings, StreamEvent, Translator } from './dialect.ts'
 import { brokenOff } from './failure.ts'
 import type { Chat, ChatUsage, Chunk, Json, Message } from './hub.ts'
 import type { Notes } from './notes.ts'
-import { likeOpenai } from './openai.ts'
-import { checkSingle, compact, leaveCaching, partsOf, textOf } from './parts.ts'
+import { likeOpenai } from './openai/dialect.ts'
+import { checkSingle, checkWords, compact, partsOf, schemaOf, textOf } from './parts.ts'
 
 const openai = likeOpenai()
 
@@ -44,9 +44,9 @@ function toRequest(chat: Chat, notes: Notes): Json {
   const { stream_options, parallel_tool_calls, ...rest } = others
   notes.rest(rest)
   checkSingle(chat, notes)
-  leaveCaching(chat, notes)
+  checkWords(chat, notes, { detail: true })
   if (tool_choice && tool_choice !== 'auto') notes.refuse('tool_choice')
-  const schema = response_format?.type === 'json_schema' ? response_format.json_schema.schema : undefined
+  const schema = schemaOf(response_format)
   return compact({
     messages: messages.map((message) => toMessage(message, notes)),
     tools: tools?.map(({ type, function: { name, description, parameters } }) => ({
@@ -75,7 +75,8 @@ function toMessage(message: Message, notes: Notes): Json {
   const own = role === 'developer' ? 'system' : role
   const parts = partsOf(content).filter((part) => {
     if (part.type === 'text' || part.type === 'refusal') return false
-    if (part.type === 'image_url' && part.image_url.url.startsWith('data:')) return true
+    const isHere = part.type === 'image_url' && part.image_url.url.startsWith('data:')
+    if (isHere && role === 'user') return true
     notes.refuse(part.type, 'Workers AI takes texts, and images in base64')
     return false
   })
@@ -90,7 +91,8 @@ function toMessage(message: Message, notes: Notes): Json {
 
 /** A piece of an answer, or all of it; every member may be missing. Newer models speak OpenAI's wire. */
 interface Piece {
-  readonly response?: string | object | null
+  /** A token of digits alone comes as a number. */
+  readonly response?: string | number | object | null
   readonly tool_calls?: readonly {
     readonly id?: string
     readonly name?: string
@@ -126,10 +128,11 @@ class Events implements Translator<StreamEvent, Chunk> {
     this.#isOver ||= event.event === 'done'
     const { response } = piece
     // In JSON mode the whole is an object, not its text.
-    const content = typeof response === 'object' && response ? JSON.stringify(response) : response
-    const calls = (piece.tool_calls ?? []).map(({ id = `call_${this.#id}_${this.#calls++}`, ...call }) => {
+    const content =
+      typeof response === 'object' && response ? JSON.stringify(response) : String(response ?? '')
+    const calls = (piece.tool_calls ?? []).map(({ id = callId(this.#id, this.#calls++), ...call }) => {
       const { name = call.name ?? '', arguments: args = call.arguments ?? {} } = call.function ?? {}
-      return this.#out.call(id, name, typeof args === 'string' ? args : JSON.stringify(args))[0]
+      return this.#out.call({ id, name, args: typeof args === 'string' ? args : JSON.stringify(args) })[0]
     })
     return [...(content ? [this.#out.delta({ content })] : []), ...calls]
   }

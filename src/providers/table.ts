@@ -2,7 +2,7 @@ import { anthropic } from '../dialects/anthropic/dialect.ts'
 import { bedrock } from '../dialects/bedrock/dialect.ts'
 import { cohere } from '../dialects/cohere.ts'
 import { aiStudio, vertex as gemini } from '../dialects/gemini/dialect.ts'
-import { likeOpenai, openai } from '../dialects/openai.ts'
+import { likeOpenai, openai } from '../dialects/openai/dialect.ts'
 import { responses } from '../dialects/responses/dialect.ts'
 import { workersAi } from '../dialects/workers-ai.ts'
 import { bearer, type HeaderAuth, type PathRule, type ProviderRow, type ProviderTable } from './row.ts'
@@ -35,6 +35,8 @@ const follower = likeOpenai()
 /** Those of them that take reasoning back, and that serve Responses too. */
 const reasoner = likeOpenai({ reasons: true })
 const responder = likeOpenai({ reasons: true, responds: true })
+/** Those that refuse what OpenAI has no word for. */
+const strict = likeOpenai({ isStrict: true })
 
 const grok: ProviderRow = {
   base_url: 'https://api.x.ai/v1',
@@ -116,7 +118,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     paths: optional('v1'),
     env: 'CEREBRAS_API_KEY',
     stream_usage: true,
-    dialect: follower,
+    dialect: strict,
   },
   cohere: { base_url: 'https://api.cohere.com', auth: bearer, env: 'CO_API_KEY', dialect: cohere },
   deepgram: {
@@ -172,7 +174,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     paths: optional('openai/v1', 'v1'),
     env: 'GROQ_API_KEY',
     stream_usage: true,
-    dialect: follower,
+    dialect: strict,
   },
   huggingface: { base_url: 'https://api-inference.huggingface.co/models', auth: bearer, env: 'HF_TOKEN' },
   ideogram: { base_url: 'https://api.ideogram.ai', auth: key('api-key'), env: 'IDEOGRAM_API_KEY' },
@@ -181,7 +183,7 @@ export const table: Readonly<Record<string, ProviderRow>> = {
     auth: bearer,
     paths: optional('v1'),
     env: 'MISTRAL_API_KEY',
-    dialect: follower,
+    dialect: likeOpenai({ isStrict: true, tellsUsage: true }),
   },
   nebius: {
     base_url: 'https://api.tokenfactory.nebius.com/v1',

@@ -181,7 +181,11 @@ function translate(provider: Provider, making: Making & { model: string; notes: 
   const own = dialect?.speaks?.[name]
   const stream = body.stream === true
   if (own !== undefined)
-    return { path: own, body: { ...body, model }, translation: createIdentity({ api: name, stream }) }
+    return {
+      path: own,
+      body: dialect?.tidy?.(name, { ...body, model }, notes) ?? { ...body, model },
+      translation: createIdentity({ api: name, stream }),
+    }
   if (!dialect) throw new Failure(400, `${slug} has no chat API`, 'unsupported_provider', 'model')
   const base = { id: prefixes[name] + asked.requestId, created: Math.floor(Date.now() / 1_000), model }
   if (typeof api === 'string') {

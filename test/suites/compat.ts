@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { at, chat, connect, ended, ledger, newKey, post, seen, upstream } from '../client.ts'
 import { adminToken } from '../config.ts'
+import { type CompatWire, modelOf, wires } from '../flows/compat/wires.ts'
 import { managerOf } from '../manager.ts'
 import type { Target } from '../target.ts'
 import type { Control } from '../upstream/control.ts'
@@ -34,6 +35,7 @@ export function compatSuite(target: Target): void {
   describe('ways in', () => wayTests(target, ask))
   describe('streams', () => streamTests(target, ask))
   describe('embeddings', () => embeddingTests(target, ask))
+  describe('a conversation goes on with any other vendor', () => crossTests(ask))
 }
 
 const slugs = [
@@ -431,4 +433,101 @@ function embeddingTests(target: Target, ask: Ask): void {
     expect(response.status).toBe(400)
     expect(await response.json()).toMatchObject({ error: { param: 'model' } })
   })
+}
+
+/** Conversations go from any vendor to any other: what the answer of one left in them is nobody's trouble. */
+function crossTests(ask: Ask): void {
+  const functions = ['weather', 'clock'].map((name) => ({ name, schema: { type: 'object', properties: {} } }))
+  const turns: Record<ApiPath, Turns> = {
+    'chat/completions': {
+      ask: (history) => ({
+        messages: [{ role: 'user', content: 'Both together, please' }, ...history],
+        tools: functions.map(({ name, schema }) => ({
+          type: 'function',
+          function: { name, parameters: schema },
+        })),
+      }),
+      think: { reasoning_effort: 'low' },
+      next: ({ choices }) => {
+        const { message } = choices[0]
+        const results = message.tool_calls.map(({ id }: { id: string }) => ({
+          role: 'tool',
+          tool_call_id: id,
+          content: 'fine',
+        }))
+        return [message, ...results]
+      },
+      said: ({ choices }) => choices[0].message.content,
+    },
+    messages: {
+      ask: (history) => ({
+        max_tokens: 4_000,
+        messages: [{ role: 'user', content: 'Both together, please' }, ...history],
+        tools: functions.map(({ name, schema }) => ({ name, input_schema: schema })),
+      }),
+      think: { thinking: { type: 'enabled', budget_tokens: 2_000 } },
+      next: ({ content }) => {
+        const calls = content.filter(({ type }: { type: string }) => type === 'tool_use')
+        const results = calls.map(({ id }: { id: string }) => ({
+          type: 'tool_result',
+          tool_use_id: id,
+          content: 'fine',
+        }))
+        return [
+          { role: 'assistant', content },
+          { role: 'user', content: results },
+        ]
+      },
+      said: ({ content }) => content.at(-1).text,
+    },
+    responses: {
+      ask: (history) => ({
+        store: false,
+        include: ['reasoning.encrypted_content'],
+        input: [{ role: 'user', content: 'Both together, please' }, ...history],
+        tools: functions.map(({ name, schema }) => ({ type: 'function', name, parameters: schema })),
+      }),
+      think: { reasoning: { effort: 'low' } },
+      next: ({ output }) => {
+        const calls = output.filter(({ type }: { type: string }) => type === 'function_call')
+        const results = calls.map(({ call_id }: { call_id: string }) => ({
+          type: 'function_call_output',
+          call_id,
+          output: 'fine',
+        }))
+        return [...output, ...results]
+      },
+      said: ({ output }) => output.at(-1).content[0].text,
+    },
+  }
+
+  const pairs = wires.flatMap((from) => wires.map((to) => [from, to] as const))
+  test.each(paths)('%s', async (path) => {
+    const { ask: toBody, think, next, said } = turns[path]
+    const answer = async (wire: CompatWire, history: readonly unknown[]) => {
+      const more = { ...toBody(history), ...(!wire.cannot && think) }
+      const response = await ask(modelOf(wire), { path, more })
+      const body = await response.json()
+      expect([modelOf(wire), response.status, body]).toEqual([modelOf(wire), 200, body])
+      return body
+    }
+    const firsts = new Map(wires.map((wire) => [wire, answer(wire, [])]))
+    await Promise.all(
+      pairs.map(async ([from, to]) => {
+        const history = next(await firsts.get(from)!)
+        const last = await answer(to, history)
+        expect([from.name, to.name, said(last)]).toEqual([from.name, to.name, 'The tools said: fine; fine'])
+      }),
+    )
+  })
+}
+
+/** How one API goes from turn to turn. */
+interface Turns {
+  readonly ask: (history: readonly unknown[]) => object
+  readonly think: object
+  // biome-ignore lint/suspicious/noExplicitAny: answers of three APIs
+  readonly next: (answer: any) => readonly unknown[]
+  // biome-ignore lint/suspicious/noExplicitAny: answers of three APIs
+  readonly said: (answer: any) => string
 }

@@ -7,6 +7,7 @@ import { messages } from '../../src/dialects/anthropic/messages.ts'
 import { chat } from '../../src/dialects/chat.ts'
 import type { Api, Base, Dialect } from '../../src/dialects/dialect.ts'
 import type { Chat, Completion, Json } from '../../src/dialects/hub.ts'
+import { Notes } from '../../src/dialects/notes.ts'
 import { answerResponses } from '../../src/dialects/responses/api.ts'
 import type { ProviderRow } from '../../src/providers/row.ts'
 import { table } from '../../src/providers/table.ts'
@@ -118,7 +119,7 @@ export function readHubRequests(model: string): ReadonlyMap<string, Chat> {
       const { messages: said = [] } = cases.text ?? {}
       const tools = $tools ? { tools: cases.tools?.tools ?? [] } : {}
       const whole = { model, messages: said, ...tools, ...more }
-      return [name, chat.request(whole, undefined as never)]
+      return [name, chat.request(whole, new Notes('hub', false))]
     }),
   )
 }

@@ -27,10 +27,30 @@ export function openaiError(status: number, message: string): unknown {
 /** Words that other vendors' users know, and OpenAI does not. */
 const foreign = /"(reasoning_details|reasoning_budget|cache_control|extra_content|is_error)":/
 
+/** Vendors that refuse reasoning in messages; Mistral also to be asked for usage. */
+const strict = /\/(openai|groq|mistral|cerebras)\//
+/** Longer ids OpenAI refuses. */
+const idMax = 40
+
+/** @throws Wrong */
+function checkStrict(body: Body, path: string): void {
+  if (!strict.test(path)) return
+  const text = JSON.stringify(body)
+  const [, unknown] = /"(reasoning_content)":/.exec(text) ?? []
+  if (unknown) throw new Wrong(`Unknown parameter: '${unknown}'.`)
+  if (path.includes('/mistral/') && body.stream_options) throw new Wrong('Extra inputs are not permitted')
+  const ids = listOf(body.messages).flatMap(({ tool_calls }) =>
+    listOf(tool_calls).map(({ id }) => String(id)),
+  )
+  const long = ids.find((id) => id.length > idMax)
+  if (long) throw new Wrong(`Invalid 'messages.tool_calls.id': string too long, maximum length ${idMax}`)
+}
+
 /** What OpenAI's chat asks for; also that of those who follow it. */
-export function askChat(body: Body): Asked {
+export function askChat(body: Body, path = ''): Asked {
   const [, unknown] = foreign.exec(JSON.stringify(body)) ?? []
   if (unknown) throw new Wrong(`Unknown parameter: '${unknown}'.`)
+  checkStrict(body, path)
   const messages = listOf(body.messages)
   checkCalls(messages)
   const turn = messages.slice(messages.findLastIndex(({ role }) => role === 'user') + 1)

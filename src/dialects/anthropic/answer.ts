@@ -145,7 +145,7 @@ class Answer implements Translator<StreamEvent, Chunk> {
     this.#open = open
     const chunks: Chunk[] = []
     if (type === 'tool_use') {
-      const [chunk, call] = this.#out.call(id, name)
+      const [chunk, call] = this.#out.call({ id, name })
       open.call = call
       chunks.push(chunk)
     }

@@ -1,20 +1,28 @@
 import type { Dialect, Native } from '../dialect.ts'
-import type { Chat, Effort, Json, Message, Part, Tool } from '../hub.ts'
+import type { Chat, Effort, Json, Message, Part, Tool, WebSearch } from '../hub.ts'
 import type { Notes } from '../notes.ts'
 import {
   budgets,
+  checkWords,
   compact,
+  fitId,
   mergeTurns,
   partsOf,
   readArguments,
   readUrl,
+  schemaOf,
   splitSystem,
   stopsOf,
 } from '../parts.ts'
+import { tidy } from '../tidy.ts'
 import { events, replay } from './answer.ts'
 
-/** Anthropic wants a maximum; every model it serves can write this much. */
-const maxTokensDefault = 8_192
+/** Anthropic wants a maximum: what the models of a name can write at least, the first that fits. */
+const maxTokens: readonly (readonly [RegExp, number])[] = [
+  [/claude-3-(haiku|opus|sonnet)/, 4_096],
+  [/claude-3-/, 8_192],
+  [/./, 32_000],
+]
 /** Left for the answer where the maximum is ours and thought is counted in tokens. */
 const answerTokens = 4_096
 const budgetTokensMin = 1_024
@@ -25,6 +33,7 @@ const isBudgeted = /claude-(3-|[a-z]+-4-([0-5]\b|20\d{6})|[a-z]+-4@)/
 export const anthropic: Dialect = {
   name: 'anthropic',
   speaks: { messages: 'messages' },
+  tidy,
   request(chat, notes): Native {
     const headers = { 'anthropic-version': '2023-06-01' }
     return {
@@ -44,22 +53,22 @@ export function toRequest(chat: Chat, notes: Notes): Json {
   const { reasoning_effort, reasoning_budget, max_tokens, max_completion_tokens, ...others } = more
   const { temperature, top_p, top_k, user, web_search_options, stream_options, ...rest } = others
   notes.rest(rest)
+  checkWords(chat, notes, { caching: true, strict: true })
   const [system, turns] = splitSystem(messages)
   const given = max_completion_tokens ?? max_tokens
   const thought = toThought(chat, notes)
   if (response_format?.type === 'json_object')
     notes.refuse('response_format', 'Anthropic takes a JSON schema only (json_schema)')
-  const format = response_format?.type === 'json_schema' && {
-    format: { type: 'json_schema', schema: response_format.json_schema.schema ?? {} },
-  }
+  const schema = schemaOf(response_format)
+  const format = schema && { format: { type: 'json_schema', schema } }
   const choice = toToolChoice(tool_choice, parallel_tool_calls === false && !!tools?.length)
-  const search = web_search_options ? [{ type: 'web_search_20250305', name: 'web_search' }] : []
+  const search = web_search_options ? [toSearch(web_search_options, notes)] : []
   const named = [...(tools ?? []).map(toTool), ...search]
   const { effort, ...thinking } = thought
   const output = { ...(effort && { effort }), ...format }
   return compact({
     model,
-    max_tokens: thought.max_tokens ?? given ?? maxTokensDefault,
+    max_tokens: thought.max_tokens ?? given ?? maxTokens.find(([name]) => name.test(model))?.[1],
     system: system.length ? system.flatMap(({ content }) => toBlocks(content, notes)) : undefined,
     messages: mergeTurns(
       turns.map((message) => toTurn(message, notes)),
@@ -118,6 +127,13 @@ function toToolChoice(choice: Chat['tool_choice'], isSingle: boolean): Json | un
   return { type: 'tool', name: choice.function.name, ...single }
 }
 
+function toSearch({ user_location, search_context_size, ...rest }: WebSearch, notes: Notes): Json {
+  notes.rest(rest, 'web_search_options.')
+  if (search_context_size) notes.leave('web_search_options.search_context_size')
+  const where = user_location && { ...user_location.approximate, type: 'approximate' }
+  return compact({ type: 'web_search_20250305', name: 'web_search', user_location: where })
+}
+
 function toTool({ function: { name, description, parameters, strict }, cache_control }: Tool): Json {
   return compact({
     name,
@@ -138,13 +154,14 @@ function toTurn(message: Message, notes: Notes): Turn {
   const { role, content, tool_calls, tool_call_id, is_error } = message
   const blocks = toBlocks(content, notes)
   if (role === 'tool') {
-    const result = { type: 'tool_result', tool_use_id: tool_call_id, content: blocks, is_error }
-    return { role: 'user', content: [compact(result)] }
+    const tool_use_id = fitId(tool_call_id ?? '')
+    const content = blocks.length ? blocks : undefined
+    return { role: 'user', content: [compact({ type: 'tool_result', tool_use_id, content, is_error })] }
   }
   if (role !== 'assistant') return { role: role === 'developer' ? 'system' : role, content: blocks }
   const calls = (tool_calls ?? []).map(({ id, function: { name, arguments: args } }) => ({
     type: 'tool_use',
-    id,
+    id: fitId(id),
     name,
     input: readArguments(args),
   }))
@@ -199,7 +216,7 @@ function toDocument({
   citations,
 }: Part & { type: 'file' }): Json {
   const source = file_id ? { type: 'file', file_id } : toSource(file_data)
-  const isText = 'media_type' in source && source.media_type === 'text/plain'
+  const isText = 'media_type' in source && /^text\//.test(String(source.media_type))
   const text = isText && { type: 'text', media_type: 'text/plain', data: fromBase64(String(source.data)) }
   return compact({ type: 'document', source: text || source, title: filename, citations })
 }

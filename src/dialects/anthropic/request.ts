@@ -10,9 +10,10 @@ import type {
   ReasoningFormat,
   Tool,
   ToolChoice,
+  WebSearch,
 } from '../hub.ts'
 import type { Notes } from '../notes.ts'
-import { compact } from '../parts.ts'
+import { compact, partsOf } from '../parts.ts'
 
 const cached = { cache_control: z.optional(z.unknown()) }
 const source = z.discriminatedUnion('type', [
@@ -86,7 +87,10 @@ const request = z.looseObject({
     }),
   ),
   thinking: z.nullish(
-    z.object({ type: z.enum(['enabled', 'adaptive', 'disabled']), budget_tokens: z.optional(z.int()) }),
+    z.object({
+      type: z.enum(['enabled', 'adaptive', 'disabled', 'between_tools']),
+      budget_tokens: z.optional(z.int()),
+    }),
   ),
   output_config: z.nullish(
     z.object({
@@ -111,6 +115,7 @@ export function readMessages(body: Json, notes: Notes): Chat {
     parsed.data
   const { metadata, model, max_tokens, stream, temperature, top_p, top_k, ...rest } = more
   notes.rest(rest)
+  if (thinking?.type === 'between_tools') notes.refuse('thinking.type')
   const named = (tools ?? []).flatMap((tool, index) => toTool(tool, index, notes))
   const format = output_config?.format
   const first: Message[] = system ? [{ role: 'system', content: toContent(system) }] : []
@@ -126,7 +131,7 @@ export function readMessages(body: Json, notes: Notes): Chat {
       tools: named.length ? named : undefined,
       tool_choice: toChoice(tool_choice),
       parallel_tool_calls: tool_choice?.disable_parallel_tool_use ? false : undefined,
-      web_search_options: tools?.some(isSearch) ? {} : undefined,
+      web_search_options: toSearch(tools ?? [], notes),
       ...toThought(thinking, output_config?.effort),
       response_format: format && {
         type: 'json_schema' as const,
@@ -141,9 +146,23 @@ export function readMessages(body: Json, notes: Notes): Chat {
 
 const isSearch = ({ type }: { type?: string | null | undefined }): boolean => /^web_search/.test(type ?? '')
 
-function toTool(tool: NonNullable<Request['tools']>[number], index: number, notes: Notes): Tool[] {
-  const { type, name, description, input_schema, strict, cache_control } = tool
+type GivenTool = NonNullable<Request['tools']>[number]
+
+function toSearch(tools: readonly GivenTool[], notes: Notes): WebSearch | undefined {
+  const index = tools.findIndex(isSearch)
+  const tool = tools[index]
+  if (!tool) return undefined
+  const { type, name, cache_control, user_location, ...rest } = tool
+  notes.rest(rest, `tools.${index}.`)
+  if (typeof user_location !== 'object' || !user_location) return {}
+  const { type: _, ...approximate } = user_location as Json // of nothing else is there a word
+  return { user_location: { type: 'approximate', approximate } }
+}
+
+function toTool(tool: GivenTool, index: number, notes: Notes): Tool[] {
+  const { type, name, description, input_schema, strict, cache_control, ...rest } = tool
   if (isSearch(tool)) return []
+  notes.rest(rest, `tools.${index}.`)
   if (type && type !== 'custom') {
     notes.refuse(`tools.${index}.type`)
     return []
@@ -169,12 +188,21 @@ function toMessages({ role, content }: Request['messages'][number]): Message[] {
   if (typeof content === 'string') return [{ role, content }]
   const results = content.filter((part) => part.type === 'tool_result')
   const parts = content.filter(isSeen).map(toPart)
-  const tools = results.map(({ tool_use_id, content: result = '', is_error }): Message => {
-    const message = { role: 'tool', tool_call_id: tool_use_id, content: toContent(result) } as const
+  const tools = results.map(({ tool_use_id, content: result = '', is_error, cache_control }): Message => {
+    const own = toContent(result)
+    const said = cache_control ? mark(own, cache_control) : own
+    const message = { role: 'tool', tool_call_id: tool_use_id, content: said } as const
     return is_error ? { ...message, is_error } : message
   })
   if (role === 'assistant') return [...tools, toAnswer(content, parts)]
   return parts.length > 0 ? [...tools, { role, content: parts }] : tools
+}
+
+/** A mark on a result is one on the last of its parts. */
+function mark(content: Message['content'], cache_control: unknown): readonly Part[] {
+  const parts = partsOf(content)
+  const last = parts.at(-1)
+  return last ? [...parts.slice(0, -1), { ...last, cache_control }] : parts
 }
 
 function toAnswer(content: readonly Block[], parts: readonly Part[]): Message {
@@ -213,10 +241,9 @@ const toContent = (content: string | readonly Seen[]): Message['content'] =>
 function toPart(part: Seen): Part {
   const cache = part.cache_control ? { cache_control: part.cache_control } : {}
   if (part.type === 'text') return { type: 'text', text: part.text, ...cache }
-  const url = toUrl(part.source)
-  if (part.type === 'image') return { type: 'image_url', image_url: { url }, ...cache }
-  const { title, citations } = part
-  const at = part.source.type === 'file' ? { file_id: part.source.file_id } : { file_data: url }
+  if (part.type === 'image') return { type: 'image_url', image_url: { url: toUrl(part.source) }, ...cache }
+  const { title, citations, source } = part
+  const at = source.type === 'file' ? { file_id: source.file_id } : { file_data: toUrl(source) }
   return {
     type: 'file',
     file: { ...at, ...(title && { filename: title }) },
@@ -227,7 +254,7 @@ function toPart(part: Seen): Part {
 
 function toUrl(source: (Seen & { type: 'image' })['source']): string {
   if (source.type === 'url') return source.url
-  if (source.type === 'file') return source.file_id
+  if (source.type === 'file') throw malformed('messages', 'images by their id are known to one vendor only')
   const data = source.type === 'base64' ? source.data : toBase64(source.data)
   return `data:${source.media_type};base64,${data}`
 }

@@ -5,7 +5,9 @@ import type { Chat, Json, Message, Part, Tool } from '../hub.ts'
 import type { Notes } from '../notes.ts'
 import {
   checkSingle,
+  checkWords,
   compact,
+  fitId,
   mergeTurns,
   partsOf,
   readArguments,
@@ -14,6 +16,9 @@ import {
   stopsOf,
 } from '../parts.ts'
 import { events, replay } from './answer.ts'
+
+/** Ids of calls have no more letters (API reference, "ToolUseBlock"). */
+const idMax = 64
 
 /** Amazon Bedrock's Converse and ConverseStream (API reference; @aws-sdk/client-bedrock-runtime). */
 export const bedrock: Dialect = {
@@ -33,6 +38,7 @@ function toRequest(chat: Chat, notes: Notes): Json {
     more
   const { stream_options, parallel_tool_calls, ...rest } = others
   notes.rest(rest)
+  checkWords(chat, notes, { caching: true, strict: true })
   checkSingle(chat, notes)
   const [first, turns] = splitSystem(messages)
   const later = turns.filter(isSystem)
@@ -68,6 +74,9 @@ interface Fields {
   readonly maxTokens?: number | undefined
 }
 
+/** Nova knows low, medium and high. */
+const novaEfforts: Readonly<Record<string, string>> = { minimal: 'low', xhigh: 'high', max: 'high' }
+
 /** What Converse has no word for goes to the model in its own. */
 function toFields(chat: Chat, notes: Notes): Fields {
   const { model, reasoning_effort: effort, reasoning_budget, top_k } = chat
@@ -77,7 +86,8 @@ function toFields(chat: Chat, notes: Notes): Fields {
   }
   const wanted = effort ?? (reasoning_budget ? 'medium' : undefined)
   if (model.includes('nova')) {
-    const reasoningConfig = wanted && { type: 'enabled', maxReasoningEffort: wanted }
+    const maxReasoningEffort = novaEfforts[wanted ?? 'none'] ?? wanted
+    const reasoningConfig = { type: 'enabled', maxReasoningEffort }
     const on = wanted && wanted !== 'none' ? { reasoningConfig } : {}
     return { fields: compact({ ...on, inferenceConfig: top_k ? { topK: top_k } : undefined }) }
   }
@@ -88,8 +98,9 @@ function toFields(chat: Chat, notes: Notes): Fields {
 function toFormat(format: Chat['response_format'], notes: Notes): Json | undefined {
   if (format?.type === 'json_object') notes.refuse('response_format', 'Converse takes a JSON schema only')
   if (format?.type !== 'json_schema') return undefined
-  const { name, schema } = format.json_schema
-  return { type: 'json_schema', structure: { jsonSchema: { name, schema: JSON.stringify(schema ?? {}) } } }
+  const { name, description, schema } = format.json_schema
+  const jsonSchema = compact({ name, description, schema: JSON.stringify(schema ?? {}) })
+  return { type: 'json_schema', structure: { jsonSchema } }
 }
 
 function toToolConfig(tools: readonly Tool[], choice: Chat['tool_choice'], notes: Notes): Json {
@@ -114,15 +125,19 @@ interface Turn {
 }
 
 function toTurn(message: Message, notes: Notes): Turn {
-  const { role, content, tool_calls, tool_call_id: toolUseId, is_error } = message
+  const { role, content, tool_calls, tool_call_id = '', is_error } = message
   const blocks = toBlocks(content, notes)
   if (role === 'tool') {
-    const result = { toolUseId, content: blocks, status: is_error ? 'error' : undefined }
-    return { role: 'user', content: [{ toolResult: compact(result) }] }
+    const isPoint = (block: Json): boolean => 'cachePoint' in block
+    const toolUseId = fitId(tool_call_id, idMax)
+    const said = blocks.filter((block) => !isPoint(block))
+    const result = compact({ toolUseId, content: said, status: is_error ? 'error' : undefined })
+    // Points in the cache stand beside a result.
+    return { role: 'user', content: [{ toolResult: result }, ...blocks.filter(isPoint)] }
   }
   if (role !== 'assistant') return { role: 'user', content: blocks }
   const calls = (tool_calls ?? []).map(({ id, function: { name, arguments: args } }) => ({
-    toolUse: { toolUseId: id, name, input: readArguments(args) },
+    toolUse: { toolUseId: fitId(id, idMax), name, input: readArguments(args) },
   }))
   return { role, content: [...toReasoning(message, notes), ...blocks, ...calls] }
 }
@@ -172,6 +187,7 @@ function toBlock(part: Part, notes: Notes): Json[] {
 
 const formats: Readonly<Record<string, string>> = {
   plain: 'txt',
+  jpg: 'jpeg',
   markdown: 'md',
   msword: 'doc',
   'vnd.openxmlformats-officedocument.wordprocessingml.document': 'docx',
@@ -198,7 +214,7 @@ function toDocument(
 ): Json[] {
   if (file_data === undefined) throw malformed('file.file_id', 'Converse knows no files by their id')
   const { format, source } = toSource(file_data, 'file.file_data', notes) ?? {}
-  // Names may hold nothing else (API reference, "DocumentBlock").
-  const name = filename.replace(/\.\w+$/, '').replace(/[^a-zA-Z0-9\s\-()[\]]/g, ' ')
+  // Names may hold nothing else, and one space at a time (API reference, "DocumentBlock").
+  const name = filename.replace(/\.\w+$/, '').replace(/[^a-zA-Z0-9\-()[\]]+/g, ' ')
   return source ? [{ document: compact({ format, name, source, citations }) }] : []
 }

@@ -1,5 +1,5 @@
 import { limits } from '../../limits.ts'
-import { Chunks, toUsage } from '../chunks.ts'
+import { Chunks, callId, toUsage } from '../chunks.ts'
 import type { Base, StreamEvent, Translator } from '../dialect.ts'
 import { brokenOff, Failure, readFailure } from '../failure.ts'
 import type { Annotation, Chunk, FinishReason } from '../hub.ts'
@@ -52,9 +52,15 @@ interface Logprobs {
 }
 
 const format = 'google-gemini-v1'
-const reasons: Readonly<Record<string, FinishReason>> = { STOP: 'stop', MAX_TOKENS: 'length', OTHER: 'stop' }
+const isFiltered =
+  /^(SAFETY|RECITATION|LANGUAGE|BLOCKLIST|PROHIBITED_CONTENT|SPII|IMAGE_(SAFETY|PROHIBITED_CONTENT|RECITATION))$/
 /** The model's own failures, after which there is no answer. */
-const isFault = /^(MALFORMED_.*|UNEXPECTED_TOOL_CALL|TOO_MANY_TOOL_CALLS)$/
+const isFault = /^(MALFORMED_.*|UNEXPECTED_TOOL_CALL|TOO_MANY_TOOL_CALLS|MISSING_THOUGHT_SIGNATURE)$/
+
+function toReason(named: string): FinishReason {
+  if (named === 'MAX_TOKENS') return 'length'
+  return isFiltered.test(named) ? 'content_filter' : 'stop'
+}
 
 /** The events of one answer; its stream has no end but the reason to finish. */
 export const events = (base: Base): Translator<StreamEvent, Chunk> => new Events(base)
@@ -103,17 +109,16 @@ class Events implements Translator<StreamEvent, Chunk> {
     if (!finishReason) return chunks
     if (isFault.test(finishReason)) throw new Failure(502, finishMessage ?? finishReason, finishReason)
     this.#isOver = true
-    return [...chunks, this.#out.finish(reasons[finishReason] ?? 'content_filter', index)]
+    return [...chunks, this.#out.finish(toReason(finishReason), index)]
   }
 
   #part({ text, thought, thoughtSignature, functionCall, inlineData }: Part, index: number): Chunk[] {
     const out = this.#out
     if (functionCall) {
-      const { id = `call_${this.#id}_${this.#calls}`, name = '', args = {} } = functionCall
+      const { id = callId(this.#id, this.#calls), name = '', args = {} } = functionCall
       this.#calls += 1
-      const extra =
-        thoughtSignature === undefined ? undefined : { google: { thought_signature: thoughtSignature } }
-      return [out.call(id, name, JSON.stringify(args), extra)[0]]
+      const extra = thoughtSignature && { extra: { google: { thought_signature: thoughtSignature } } }
+      return [out.call({ id, name, args: JSON.stringify(args), choice: index, ...(extra || {}) })[0]]
     }
     const chunks: Chunk[] = []
     if (inlineData) {

@@ -1,20 +1,22 @@
 import { parseJson } from '../../json.ts'
 import type { Dialect, Embeddings, Native } from '../dialect.ts'
-import { Failure } from '../failure.ts'
-import type { Chat, Effort, Json, Message, Part } from '../hub.ts'
+import { Failure, malformed } from '../failure.ts'
+import type { Chat, Effort, Json, Message, Part, WebSearch } from '../hub.ts'
 import type { Notes } from '../notes.ts'
 import {
   budgets,
   checkSingle,
+  checkWords,
   compact,
-  leaveCaching,
   mergeTurns,
   partsOf,
   readArguments,
   readUrl,
+  schemaOf,
   splitSystem,
   stopsOf,
   textOf,
+  without,
 } from '../parts.ts'
 
 import { events } from './answer.ts'
@@ -68,15 +70,14 @@ function pathOf(model: string): string {
   throw new Failure(400, `model: only models of google/ speak Gemini's wire`, 'unsupported_value', 'model')
 }
 
+/** What of a chat is read here. */
+const known =
+  'model messages tools tool_choice response_format stop stream stream_options max_tokens max_completion_tokens temperature top_p top_k seed n frequency_penalty presence_penalty logprobs top_logprobs reasoning_effort reasoning_budget web_search_options parallel_tool_calls modalities'
+
 function toRequest(chat: Chat, notes: Notes): Json {
-  const { model, messages, tools, tool_choice, response_format, stop, stream, stream_options, ...more } = chat
-  const { reasoning_effort, reasoning_budget, max_tokens, max_completion_tokens, temperature, ...others } =
-    more
-  const { top_p, top_k, seed, n, frequency_penalty, presence_penalty, logprobs, top_logprobs, ...last } =
-    others
-  const { web_search_options, parallel_tool_calls, ...rest } = last
-  notes.rest(rest)
-  leaveCaching(chat, notes)
+  const { model, messages, tools, tool_choice, web_search_options } = chat
+  notes.rest(without(chat, known))
+  checkWords(chat, notes, { images: true })
   checkSingle(chat, notes)
   const [first, turns] = splitSystem(messages)
   const later = turns.filter(isSystem)
@@ -87,26 +88,9 @@ function toRequest(chat: Chat, notes: Notes): Json {
   })
   const named = [
     ...(functions?.length ? [{ functionDeclarations: functions }] : []),
-    ...(web_search_options ? [{ googleSearch: {} }] : []),
+    ...(web_search_options ? [toSearch(web_search_options, notes)] : []),
   ]
-  const schema = response_format?.type === 'json_schema' ? response_format.json_schema.schema : undefined
-  const isJson = response_format && response_format.type !== 'text'
-  const config = compact({
-    temperature,
-    topP: top_p,
-    topK: top_k,
-    maxOutputTokens: max_completion_tokens ?? max_tokens,
-    stopSequences: stopsOf(stop),
-    seed,
-    candidateCount: n,
-    frequencyPenalty: frequency_penalty,
-    presencePenalty: presence_penalty,
-    responseLogprobs: logprobs || undefined,
-    logprobs: top_logprobs,
-    responseMimeType: isJson ? 'application/json' : undefined,
-    responseJsonSchema: schema,
-    thinkingConfig: toThinking(model, reasoning_effort, reasoning_budget),
-  })
+  const config = toConfig(chat, notes)
   return compact({
     contents: toContents(turns, model, notes),
     systemInstruction: system.length ? { parts: system } : undefined,
@@ -116,18 +100,54 @@ function toRequest(chat: Chat, notes: Notes): Json {
   })
 }
 
+function toConfig(chat: Chat, notes: Notes): Json {
+  const { response_format: format, stop, max_tokens, max_completion_tokens, modalities } = chat
+  return compact({
+    temperature: chat.temperature,
+    topP: chat.top_p,
+    topK: chat.top_k,
+    maxOutputTokens: max_completion_tokens ?? max_tokens,
+    stopSequences: stopsOf(stop),
+    seed: chat.seed,
+    candidateCount: chat.n,
+    frequencyPenalty: chat.frequency_penalty,
+    presencePenalty: chat.presence_penalty,
+    responseLogprobs: chat.logprobs || undefined,
+    logprobs: chat.top_logprobs,
+    responseMimeType: format && format.type !== 'text' ? 'application/json' : undefined,
+    responseJsonSchema: schemaOf(format),
+    responseModalities: toModalities(modalities, notes),
+    thinkingConfig: toThinking(chat, notes),
+  })
+}
+
 const isSystem = ({ role }: Message): boolean => role === 'system' || role === 'developer'
 
+function toSearch({ search_context_size, ...rest }: WebSearch, notes: Notes): Json {
+  notes.rest(rest, 'web_search_options.')
+  if (search_context_size) notes.leave('web_search_options.search_context_size')
+  return { googleSearch: {} }
+}
+
+function toModalities(modalities: Chat['modalities'], notes: Notes): string[] | undefined {
+  const wanted = modalities?.filter((one) => /^(text|image)$/.test(one))
+  if (wanted?.length !== modalities?.length) notes.refuse('modalities', 'only text and image are told here')
+  return wanted?.includes('image') ? wanted.map((one) => one.toUpperCase()) : undefined
+}
+
 function toThinking(
-  model: string,
-  effort: Effort | null | undefined,
-  budget?: number | null,
+  { model, reasoning_effort: effort, reasoning_budget: budget }: Chat,
+  notes: Notes,
 ): Json | undefined {
   if (effort == null && budget == null) return undefined
   const includeThoughts = effort !== 'none' && budget !== 0
   if (budget != null) return { includeThoughts, thinkingBudget: budget }
   if (isBudgeted.test(model)) return { includeThoughts, thinkingBudget: budgets[effort ?? 'medium'] }
-  const levels: Partial<Record<Effort, string>> = { none: 'MINIMAL', xhigh: 'HIGH', max: 'HIGH' }
+  if (effort === 'none') {
+    notes.refuse('reasoning_effort', 'Gemini 3 cannot be kept from thinking; its least is minimal')
+    return undefined
+  }
+  const levels: Partial<Record<Effort, string>> = { xhigh: 'HIGH', max: 'HIGH' }
   return { includeThoughts, thinkingLevel: levels[effort ?? 'medium'] ?? effort?.toUpperCase() }
 }
 
@@ -140,18 +160,43 @@ function toToolConfig(choice: Chat['tool_choice']): Json | undefined {
 
 function toContents(turns: readonly Message[], model: string, notes: Notes): Json[] {
   const names = new Map<string, string>()
-  const contents = turns.flatMap((message) => {
+  const contents = inOrder(turns).flatMap((message) => {
     if (isSystem(message)) return []
     for (const { id, function: called } of message.tool_calls ?? []) names.set(id, called.name)
     if (message.role === 'tool') {
-      const name = names.get(message.tool_call_id ?? '') ?? ''
+      const name = names.get(message.tool_call_id ?? '')
+      if (name === undefined)
+        throw malformed('messages.tool_call_id', `no call has the id ${message.tool_call_id}`)
       return [{ role: 'user', parts: toResult(message, name, notes) }]
     }
     const parts = toParts(message.content, notes)
     if (message.role !== 'assistant') return [{ role: 'user', parts }]
-    return [{ role: 'model', parts: [...sign(parts, message), ...toCalls(message, model)] }]
+    const said = [...parts, ...toParts(message.images, notes)]
+    return [{ role: 'model', parts: [...sign(said, message), ...toCalls(message, model)] }]
   })
   return mergeTurns(contents, 'parts')
+}
+
+/** Results in the order of their calls: models that give no ids know them by their place. */
+function inOrder(turns: readonly Message[]): readonly Message[] {
+  const places = new Map<string, number>()
+  const ordered: Message[] = []
+  let results: Message[] = []
+  const settle = (): void => {
+    const placeOf = ({ tool_call_id = '' }: Message): number => places.get(tool_call_id) ?? 0
+    ordered.push(...results.toSorted((one, other) => placeOf(one) - placeOf(other)))
+    results = []
+  }
+  for (const turn of turns) {
+    if (turn.role === 'tool') results.push(turn)
+    else {
+      settle()
+      for (const [index, { id }] of (turn.tool_calls ?? []).entries()) places.set(id, index)
+      ordered.push(turn)
+    }
+  }
+  settle()
+  return ordered
 }
 
 /** The signature that came with the thought of a message, if it was Google's. */

@@ -149,7 +149,7 @@ class Events implements Translator<StreamEvent, Chunk> {
   }
 
   #call({ call_id = '', name = '' }: Item, output_index: number): Chunk[] {
-    const [chunk, index] = this.#out.call(call_id, name)
+    const [chunk, index] = this.#out.call({ id: call_id, name })
     this.#calls.set(output_index, index)
     return [chunk]
   }

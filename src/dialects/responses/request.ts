@@ -1,6 +1,6 @@
 import * as z from 'zod/mini'
 import { malformed } from '../failure.ts'
-import type { Chat, Json, Message, Part, Reasoning, ReasoningFormat, ToolCall } from '../hub.ts'
+import type { Chat, Json, Message, Part, Reasoning, ReasoningFormat, ToolCall, WebSearch } from '../hub.ts'
 import type { Notes } from '../notes.ts'
 import { compact } from '../parts.ts'
 
@@ -8,7 +8,7 @@ const text = z.nullish(z.string())
 const part = z.discriminatedUnion('type', [
   z.object({ type: z.enum(['input_text', 'output_text', 'text']), text: z.string() }),
   z.object({ type: z.literal('refusal'), refusal: z.string() }),
-  z.object({ type: z.literal('input_image'), image_url: text, file_id: text }),
+  z.object({ type: z.literal('input_image'), image_url: text, file_id: text, detail: text }),
   z.object({ type: z.literal('input_file'), file_id: text, file_data: text, file_url: text, filename: text }),
 ])
 const content = z.union([z.string(), z.array(part)])
@@ -41,7 +41,7 @@ const request = z.looseObject({
   instructions: text,
   tools: z.nullish(
     z.array(
-      z.object({
+      z.looseObject({
         type: z.string(),
         name: text,
         description: text,
@@ -64,6 +64,7 @@ const request = z.looseObject({
           z.object({
             type: z.literal('json_schema'),
             name: z.string(),
+            description: z.optional(z.string()),
             schema: z.optional(schema),
             strict: flag,
           }),
@@ -81,6 +82,7 @@ const request = z.looseObject({
   top_p: number,
   top_logprobs: z.nullish(z.int()),
   user: text,
+  include: z.nullish(z.array(z.string())),
   stream: flag,
 })
 type Request = z.infer<typeof request>
@@ -90,8 +92,9 @@ export function readResponses(body: Json, notes: Notes): Chat {
   const parsed = request.safeParse(body)
   if (!parsed.success) throw toMalformed(parsed.error)
   const { model, input, instructions, tools, tool_choice, text: wanted, reasoning, ...more } = parsed.data
-  const { max_output_tokens, parallel_tool_calls, temperature, top_p, top_logprobs, user, stream, ...rest } =
+  const { max_output_tokens, parallel_tool_calls, temperature, top_p, top_logprobs, user, stream, ...last } =
     more
+  const { include, ...rest } = last
   notes.rest(rest)
   const functions = (tools ?? []).flatMap((tool, index) => toTool(tool, index, notes))
   const format = wanted?.format
@@ -108,6 +111,7 @@ export function readResponses(body: Json, notes: Notes): Chat {
               type: 'json_schema' as const,
               json_schema: {
                 name: format.name,
+                description: format.description,
                 ...(format.schema && { schema: format.schema }),
                 strict: format.strict,
               },
@@ -118,9 +122,9 @@ export function readResponses(body: Json, notes: Notes): Chat {
       max_completion_tokens: max_output_tokens,
       temperature,
       top_p,
-      logprobs: top_logprobs ? true : undefined,
+      logprobs: top_logprobs || include?.includes('message.output_text.logprobs') ? true : undefined,
       top_logprobs,
-      web_search_options: tools?.some(isSearch) ? {} : undefined,
+      web_search_options: toSearch(tools ?? [], notes),
       user,
       stream,
       stream_options: stream ? { include_usage: true } : undefined,
@@ -138,7 +142,22 @@ function toMalformed(error: z.core.$ZodError, where: readonly (string | number)[
 const toChoice = ({ name }: { name: string }) => ({ type: 'function', function: { name } }) as const
 const isSearch = ({ type }: { type: string }): boolean => /^web_search/.test(type)
 
-function toTool(tool: NonNullable<Request['tools']>[number], index: number, notes: Notes) {
+type GivenTool = NonNullable<Request['tools']>[number]
+
+function toSearch(tools: readonly GivenTool[], notes: Notes): WebSearch | undefined {
+  const index = tools.findIndex(isSearch)
+  const tool = tools[index]
+  if (!tool) return undefined
+  const { type, user_location, search_context_size, ...rest } = tool
+  notes.rest(rest, `tools.${index}.`)
+  const { type: _, ...approximate } = (user_location ?? {}) as Json // of nothing else is there a word
+  return {
+    ...(user_location ? { user_location: { type: 'approximate' as const, approximate } } : {}),
+    ...(typeof search_context_size === 'string' && { search_context_size }),
+  }
+}
+
+function toTool(tool: GivenTool, index: number, notes: Notes) {
   const { type, name, description, parameters, strict } = tool
   if (isSearch(tool)) return []
   if (type !== 'function' || !name) {
@@ -231,8 +250,11 @@ function toContent(given: z.infer<typeof content>): string | Part[] {
 
 function toPart(part: Exclude<z.infer<typeof content>, string>[number]): Part {
   if (part.type === 'refusal') return part
-  if (part.type === 'input_image')
-    return { type: 'image_url', image_url: { url: part.image_url ?? part.file_id ?? '' } }
+  if (part.type === 'input_image') {
+    const { image_url: url, detail } = part
+    if (url == null) throw malformed('input', 'images by their id are known to one vendor only')
+    return { type: 'image_url', image_url: { url, ...(detail && { detail }) } }
+  }
   if (part.type !== 'input_file') return { type: 'text', text: part.text }
   const { file_id, file_data, file_url, filename } = part
   return { type: 'file', file: compact({ file_id, file_data: file_data ?? file_url, filename }) }

@@ -1,5 +1,6 @@
 import { toFrame } from './bedrock.ts'
-import { wireOf } from './wires.ts'
+import type { Say } from './model.ts'
+import { type Wire, wireOf } from './wires.ts'
 
 /** Where each dialect's wire is found in the emulator. */
 const paths: Readonly<Record<string, string>> = {
@@ -14,13 +15,26 @@ const paths: Readonly<Record<string, string>> = {
 
 /** The stream of an answer of so many words, `w0 w1 …`, by the name of its dialect: one piece an event. */
 export function sampleStream(dialect: string, count: number): readonly Uint8Array[] {
-  const wire = wireOf(paths[dialect] ?? '')
-  if (!wire) throw new Error(`the emulator has no wire of ${dialect}`)
   const words = Array.from({ length: count }, (_, index) => `w${index} `)
-  const events = wire.stream({ words, calls: [], thought: '', model: 'm' }, {})
+  return streamOf(dialect, { words, calls: [], thought: '', model: 'm' })
+}
+
+/** The whole answer of a model that says this. */
+export const wholeOf = (dialect: string, say: Say): unknown => wireFor(dialect).single(say, {})
+
+/** The stream of it: one piece an event. */
+export function streamOf(dialect: string, say: Say): readonly Uint8Array[] {
+  const wire = wireFor(dialect)
+  const events = wire.stream(say, {})
   if (wire.framing === 'aws') return events.map(toFrame)
   const texts = events.map(
     ({ event, data }) => `${event ? `event: ${event}\n` : ''}data: ${JSON.stringify(data)}\n\n`,
   )
   return [...texts, ...(wire.done ? ['data: [DONE]\n\n'] : [])].map((text) => new TextEncoder().encode(text))
+}
+
+function wireFor(dialect: string): Wire {
+  const wire = wireOf(paths[dialect] ?? '')
+  if (!wire) throw new Error(`the emulator has no wire of ${dialect}`)
+  return wire
 }

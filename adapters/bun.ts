@@ -1,5 +1,5 @@
 import crossws from 'crossws/adapters/bun'
-import { type Config, createGateway } from '../src/index.ts'
+import { type Config, createGateway, type Runtime } from '../src/index.ts'
 import { limits } from '../src/limits.ts'
 import { isLoopback } from '../src/loopback.ts'
 import { createConnect } from './connect.ts'
@@ -30,6 +30,18 @@ const socketModule: string = 'ws'
 /** Uploads pass through, so this only bounds what a client may send at all. */
 const requestBytesMax = 1 << 30
 
+/**
+ * A provider may select nothing of an offer, which Bun takes for a fault before anyone sees the answer; so it is dialled
+ * again, and offered nothing.
+ */
+function selectable(connect: Runtime['connect']): Runtime['connect'] {
+  return (url, dial, listener) =>
+    connect(url, dial, listener).catch((error: unknown) => {
+      if (!(error instanceof Error && error.message.includes('Server sent no subprotocol'))) throw error
+      return connect(url, { ...dial, protocols: [] }, listener)
+    })
+}
+
 /** Serve on Bun. */
 export async function serve(given: Config, { port, host, env, data }: ServeOptions): Promise<Server> {
   const config = { ...given, isLocal: isLoopback(host) }
@@ -39,7 +51,7 @@ export async function serve(given: Config, { port, host, env, data }: ServeOptio
     config,
     {
       fetch: (request, signal) => fetch(request, { ...init, signal } as RequestInit),
-      connect: createConnect(WebSocket),
+      connect: selectable(createConnect(WebSocket)),
       report,
     },
     await givenBy(env, data),

@@ -4,6 +4,7 @@ import type { Listener, Runtime, Socket } from '../src/index.ts'
 import { limits } from '../src/limits.ts'
 import { createRoom, idleSeconds } from './server.ts'
 
+const protocolHeader = 'sec-websocket-protocol'
 /** Headers of a handshake that its own client writes. */
 const handshake = /^(host|connection|upgrade|content-length|sec-websocket-.*)$/
 
@@ -33,14 +34,21 @@ export function createConnect(WebSocket: typeof WebSocketClass): Runtime['connec
       // A fault after the opening is followed by `close`, which tells it.
       socket.on('error', (error) => settle(() => reject(error)))
       socket.on('unexpected-response', (request, response) => {
-        void readRefusal(response).then((refusal) => {
+        signal.removeEventListener('abort', leave)
+        void readRefusal(response, signal).then((refusal) => {
           settle(() => resolve(refusal))
           request.destroy() // left open by ws for whoever listens
         })
       })
+      let isSelected = true
+      socket.on('upgrade', ({ headers: answered }) => {
+        isSelected = protocols.length === 0 || answered[protocolHeader] !== undefined
+        // Providers may select nothing of an offer, which ws takes for a fault.
+        if (!isSelected) answered[protocolHeader] = protocols[0]
+      })
       socket.on('open', () => {
         listen(socket, listener)
-        settle(() => resolve({ socket: toSocket(socket), protocol: socket.protocol }))
+        settle(() => resolve({ socket: toSocket(socket), protocol: isSelected ? socket.protocol : '' }))
       })
     })
 }
@@ -84,8 +92,8 @@ function toSocket(socket: WebSocketClass): Socket {
 
 const mayHaveBody = (status: number): boolean => status !== 204 && status !== 205 && status !== 304
 
-/** Up to a limit of what a provider said instead of opening a socket. Never rejects. */
-function readRefusal(response: IncomingMessage): Promise<Response> {
+/** What a provider said instead of opening a socket, up to a limit, and as far as it came in time. Never rejects. */
+function readRefusal(response: IncomingMessage, signal: AbortSignal): Promise<Response> {
   const parts: Buffer[] = []
   let size = 0
   const { statusCode: status = 502 } = response
@@ -94,7 +102,12 @@ function readRefusal(response: IncomingMessage): Promise<Response> {
     for (const one of [value ?? []].flat()) headers.append(name, one)
   return new Promise((resolve) => {
     const body = () => (mayHaveBody(status) ? Buffer.concat(parts) : null)
-    const done = (): void => resolve(new Response(body(), { status, headers }))
+    const leave = (): void => void response.destroy()
+    signal.addEventListener('abort', leave, { once: true })
+    const done = (): void => {
+      signal.removeEventListener('abort', leave)
+      resolve(new Response(body(), { status, headers }))
+    }
     response.on('data', (part: Buffer) => {
       size += part.length
       if (size <= limits.refusalBytes) parts.push(part)

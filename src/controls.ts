@@ -33,7 +33,9 @@ const metadata = z.pipe(
   ),
 )
 
-const price = z.number().check(z.minimum(0))
+/** US dollars, for a token or a request. */
+const dollarsMax = 1_000_000
+const price = z.number().check(z.minimum(0), z.maximum(dollarsMax))
 /** US dollars: for each token, or for the request as a whole. */
 const customCost = z.pipe(
   z.pipe(

@@ -88,6 +88,7 @@ export function configFor(upstreamUrl: string): Record<string, unknown> {
         headers: { 'x-upstream': '{"status":503}' },
         realtime_fallback: 'keyed',
       },
+      cartesia: { base_url: `${upstreamUrl}/cartesia`, realtime_fallback: 'keyed' },
       unreachable: { base_url: deadUrl, realtime_fallback: 'keyed' },
     },
   }

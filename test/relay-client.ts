@@ -118,3 +118,10 @@ export function rawUpgrade(
 /** A short text as a client sends it: masked, with a mask of zeros. */
 export const textFrame = (text: string): Buffer =>
   Buffer.concat([Buffer.from([0x81, 0x80 | text.length, 0, 0, 0, 0]), Buffer.from(text)])
+
+/** A close frame, of a provider or masked as a client's; whatever its code is. */
+export function closeFrame(code: number, reason: string, isMasked = false): Buffer {
+  const payload = Buffer.concat([Buffer.from([code >> 8, code & 0xff]), Buffer.from(reason)])
+  const mask = isMasked ? Buffer.alloc(4) : Buffer.alloc(0)
+  return Buffer.concat([Buffer.from([0x88, (isMasked ? 0x80 : 0) | payload.length]), mask, payload])
+}

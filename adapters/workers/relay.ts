@@ -1,3 +1,4 @@
+import { GatewayError } from '../../src/errors.ts'
 import type { Listener, Runtime, Socket, Upgrade } from '../../src/index.ts'
 import { limits } from '../../src/limits.ts'
 import { createRoom } from '../server.ts'
@@ -20,8 +21,11 @@ export const connect: Runtime['connect'] = async (url, { headers, protocols, sig
   })
   const { webSocket } = response as Response & { readonly webSocket: WorkerSocket | null }
   if (!webSocket) return toRefusal(response)
+  const protocol = response.headers.get('sec-websocket-protocol') ?? ''
   const socket = toSocket(webSocket, listener)
-  return { socket, protocol: response.headers.get('sec-websocket-protocol') ?? '' }
+  if (protocol === '' || protocols.includes(protocol)) return { socket, protocol }
+  socket.close(1002, 'no such subprotocol was offered')
+  throw new GatewayError('provider_failed')
 }
 
 /** Serve a client whose upgrade was granted, in the Worker itself: what it holds is held by its provider's socket too. */
@@ -63,15 +67,19 @@ function toSocket(socket: WorkerSocket, listener: Listener): Socket {
   }
 }
 
-/** Up to a limit of what a provider said instead of opening a socket. */
+/** What a provider said instead of opening a socket, up to a limit, and as far as it came in time. */
 async function toRefusal({ body, status, headers }: Response): Promise<Response> {
   const parts: Uint8Array<ArrayBuffer>[] = []
   const reader = body?.getReader()
-  for (let size = 0; reader && size < limits.refusalBytes; size += parts.at(-1)!.length) {
-    const { done, value } = await reader.read()
-    if (done) break
-    parts.push(value.subarray(0, limits.refusalBytes - size))
+  try {
+    for (let size = 0; reader && size < limits.refusalBytes; size += parts.at(-1)!.length) {
+      const { done, value } = await reader.read()
+      if (done) break
+      parts.push(value.subarray(0, limits.refusalBytes - size))
+    }
+    await reader?.cancel()
+  } catch {
+    // Broken off, by the provider or for want of time; its status is known.
   }
-  await reader?.cancel()
   return new Response(body && new Blob(parts), { status, headers })
 }

@@ -5,6 +5,8 @@ const bytesPerToken = 4
 const attachmentTokens = 1_000
 /** A longer run of letters without a space is no text but base64. */
 const attachmentChars = 1_024
+/** More than any model writes; a request may say anything. */
+const outputTokensMax = 2_000_000
 /** The most tokens that may be written, in the words of every dialect. */
 const outputMax =
   /"(?:max_tokens|max_completion_tokens|max_output_tokens|maxOutputTokens|maxTokens|max_new_tokens|max_gen_len|maxTokenCount|num_predict)"\s*:\s*(\d+)/
@@ -47,5 +49,5 @@ const isBase64 = (code: number): boolean =>
 /** The most tokens that a request lets its answer have; undefined where it does not say. */
 export function outputLimit(text: string | null): number | undefined {
   const found = outputMax.exec(text ?? '')?.[1]
-  return found === undefined ? undefined : Number(found)
+  return found === undefined ? undefined : Math.min(Number(found), outputTokensMax)
 }

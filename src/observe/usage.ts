@@ -70,7 +70,10 @@ export const countingPattern: RegExp =
 
 /** The object that counts, in an answer, a list of answers, or an event of a stream; undefined where there is none. */
 export function findUsage(value: unknown): Json | undefined {
-  if (Array.isArray(value)) return mergeAll(value.map(findUsage))
+  return Array.isArray(value) ? mergeAll(value.map(findIn)) : findIn(value)
+}
+
+function findIn(value: unknown): Json | undefined {
   const found = places.map((path) => inside(value, ...path)).filter((at) => holds(at, counting))
   return mergeAll(holds(value, bare) ? [...found, value] : found)
 }
@@ -84,16 +87,20 @@ const isPresent = (value: unknown): boolean => value !== undefined && value !== 
 const mergeAll = (found: readonly (Json | undefined)[]): Json | undefined =>
   found.reduce((all, next) => (all && next ? mergeUsage(all, next) : (next ?? all)), undefined)
 
+/** Counts stand no deeper than this in what tells of them. */
+const countsDepth = 4
+
 /**
  * What two events of one stream tell together. Counts only grow, and providers repeat them in part, or with nulls
  * and zeros: the larger one is true.
  */
-export function mergeUsage(one: Json, other: Json): Json {
+export function mergeUsage(one: Json, other: Json, depth: number = countsDepth): Json {
   const merged: Record<string, unknown> = { ...one }
   for (const [name, value] of Object.entries(other)) {
     const known = merged[name]
     if (value === null || value === undefined) continue
-    if (isObject(known) && isObject(value)) merged[name] = mergeUsage(known, value)
+    if (isObject(known) && isObject(value))
+      merged[name] = depth > 0 ? mergeUsage(known, value, depth - 1) : value
     else if (!(isCount(known) && isCount(value) && known > value)) merged[name] = value
   }
   return merged

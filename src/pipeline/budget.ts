@@ -1,10 +1,11 @@
 import { estimateInput, textOf } from '../observe/estimate.ts'
-import { modelOf } from '../observe/model.ts'
+import { modelsInText, modelsInUrl } from '../observe/model.ts'
 import type { Pricing } from '../observe/pricing.ts'
-import type { Counters, Settlement } from '../store/counters.ts'
-import type { Account, Dimension, Grant, RateSettings, Runtime, SpendRule, Step, Watch } from '../types.ts'
+import type { Providers } from '../providers/providers.ts'
+import { type Counters, type Settlement, toSlot } from '../store/counters.ts'
+import type { Account, Dimension, Options, RateSettings, Runtime, SpendRule, Step, Watch } from '../types.ts'
 import { grantLimit } from './grant.ts'
-import { admit, type Limit, scopesOf, windowOf } from './limit.ts'
+import { admit, type Limit, scopesOf, toName, windowOf } from './limit.ts'
 import type { Attempt, Try } from './record.ts'
 
 /** A limit of what an answer uses up: what it is counted with until that is known, and how it is read then. */
@@ -19,14 +20,15 @@ export interface BudgetOptions {
   readonly rates: RateSettings
   readonly rules: readonly SpendRule[]
   readonly counters: Counters
-  readonly pricing: Pick<Pricing, 'estimateCost'>
+  readonly pricing: Pick<Pricing, 'estimateCost' | 'costOf'>
+  readonly providers: Pick<Providers, 'get'>
   readonly runtime: Pick<Runtime, 'report' | 'defer'>
 }
 
 /** What one attempt is charged with. */
 export interface Tab {
-  /** Count what has been used up so far, at a time in ms since the epoch; default: when it began. Never rejects. */
-  settle(account: Account, at?: number): Promise<void>
+  /** Count what has been used up since it was last told, and nothing more for what it was let through with. Never rejects. */
+  settle(account: Account): Promise<void>
   /** The name of a limit that is reached by now, if one is. Never rejects. */
   reached(): Promise<string | undefined>
 }
@@ -66,27 +68,34 @@ export async function openTab(options: BudgetOptions, attempt: Attempt): Promise
   if (charges.length === 0) return undefined
   const limits = charges.map(({ limit }) => limit)
   const { at: began } = await admit(gateway, limits, counters)
-  const counted = limits.map(({ amount }) => amount)
   const fail = (error: unknown): void => runtime.report('limits cannot be settled', error)
+  const known = charges.map(() => 0)
+  let reserved = limits
   return {
-    async settle(account, at = began) {
-      const settlements = charges.map(
-        ({ limit: { name: _, limit: __, ...claim }, read }, index): Settlement => {
-          const amount = read(account) ?? 0
-          const more = amount - (counted[index] ?? 0)
-          counted[index] = amount
-          return { ...claim, at, amount: more }
-        },
-      )
-      await counters.settle(gateway, settlements).catch(fail)
+    async settle(account) {
+      const now = Date.now()
+      // A reservation whose window is over counts no more, and what was used up counts in the one that is.
+      const refunds = reserved
+        .filter((limit) => toSlot(limit, began).expiresAt > now)
+        .map((limit): Settlement => ({ ...toClaim(limit), at: began, amount: -limit.amount }))
+      reserved = []
+      const used = charges.map(({ limit, read }, index): Settlement => {
+        const total = read(account) ?? 0
+        const amount = total - (known[index] ?? 0)
+        known[index] = total
+        return { ...toClaim(limit), at: now, amount }
+      })
+      await counters.settle(gateway, [...refunds, ...used]).catch(fail)
     },
     async reached() {
-      const claims = limits.map(({ name: _, ...claim }) => ({ ...claim, amount: 0 }))
+      const claims = limits.map((limit) => ({ ...toClaim(limit), limit: limit.limit, amount: 0 }))
       const taken = await counters.take(gateway, claims).catch(fail)
       return taken?.refused === undefined ? undefined : limits[taken.refused]?.name
     },
   }
 }
+
+const toClaim = ({ name: _, limit: __, ...claim }: Limit): Omit<Settlement, 'at'> => claim
 
 function settleAtEnd(watch: Watch, settle: (account: Account) => void): Watch {
   let isSettled = false
@@ -102,43 +111,60 @@ function settleAtEnd(watch: Watch, settle: (account: Account) => void): Watch {
   }
 }
 
-function chargesOf({ gateway, rates, rules, pricing }: BudgetOptions, { call, step }: Attempt): Charge[] {
+function chargesOf(options: BudgetOptions, { call, step }: Attempt): Charge[] {
+  const { gateway, rates, rules } = options
   const scopes = scopesOf(gateway, rates, call)
   const tokens = scopes.flatMap(({ name, key, own }): Charge[] => {
     const window = windowOf(own)
     const limit = own.rate_limiting_tokens
     if (!window || !limit) return []
+    const counter = `tokens ${key} ${toName(window)}`
     const amount = estimateInput(step)
-    return [
-      { limit: { ...window, name: `${name}-tokens`, key: `tokens ${key}`, limit, amount }, read: readTokens },
-    ]
+    return [{ limit: { ...window, name: `${name}-tokens`, key: counter, limit, amount }, read: readTokens }]
   })
+  const read = (account: Account) => readCost(account, step, options)
   const spend = rules.flatMap((rule): Charge[] => {
-    const parts = partsOf(rule, step)
-    if (rule.enabled === false || !parts) return []
-    const { id, limit, window, technique } = rule
-    const key = `spend ${gateway} ${id} ${JSON.stringify(parts)}`
-    const amount = pricing.estimateCost(step) ?? 0
-    return [{ limit: { name: id, key, limit, windowMs: window * 1_000, technique, amount }, read: readCost }]
+    const parts = rule.enabled === false ? undefined : partsOf(rule, step, options)
+    if (!parts) return []
+    const { id, limit, technique } = rule
+    const window = { windowMs: rule.window * 1_000, technique }
+    const key = `spend ${gateway} ${id} ${toName(window)} ${JSON.stringify(parts)}`
+    return [{ limit: { name: id, key, limit, ...window, amount: expectedCost(step, options) }, read }]
   })
-  return [...tokens, ...spend, ...grantedOf(call.principal.grant, () => pricing.estimateCost(step) ?? 0)]
+  const { grant } = call.principal
+  if (grant?.cost === undefined) return [...tokens, ...spend]
+  const own = grantLimit(grant, 'cost', grant.cost, expectedCost(step, options))
+  return [...tokens, ...spend, { limit: own, read }]
 }
 
-function grantedOf(grant: Grant | undefined, estimate: () => number): Charge[] {
-  if (grant?.cost === undefined) return []
-  return [{ limit: grantLimit(grant, 'cost', grant.cost, estimate()), read: readCost }]
+/** A client's own prices count where they are higher: a limit that its words could lower would be none. */
+function expectedCost(step: Step, { pricing }: BudgetOptions): number {
+  return Math.max(pricing.estimateCost(step) ?? 0, pricing.estimateCost(withoutPrices(step)) ?? 0)
 }
+
+function readCost({ usage, cost }: Account, step: Step, { pricing }: BudgetOptions): number {
+  const told = cost?.value ?? 0
+  if (!step.options.customCost || !usage) return told
+  return Math.max(told, pricing.costOf(withoutPrices(step), { usage }, null).value ?? 0)
+}
+
+const withoutPrices = (step: Step): Step =>
+  step.options.customCost ? { ...step, options: { ...step.options, customCost: undefined } as Options } : step
 
 const readTokens = ({ usage }: Account): number | undefined => usage && usage.inputTokens + usage.outputTokens
-const readCost = ({ cost }: Account): number | undefined => cost?.value ?? undefined
 
 /** The values by which a rule is split; undefined where it does not bear on a step. */
-function partsOf({ provider, model, metadata }: SpendRule, step: Step): string[] | undefined {
-  const name = model && modelOf(step.url, textOf(step))
+function partsOf(
+  { provider, model, metadata }: SpendRule,
+  step: Step,
+  { providers }: BudgetOptions,
+): string[] | undefined {
+  const slug = providers.get(step.provider)?.slug ?? step.provider
+  const models = model && modelsOf(step)
   const own = step.options.metadata ?? {}
-  const dimensions: [Dimension | undefined, string[]][] = [
-    [provider, [step.provider]],
-    [model, [`${step.provider}/${name}`, name ?? '']],
+  const dimensions: [Dimension | undefined, string[] | undefined][] = [
+    [provider, [slug]],
+    [model, models?.flatMap((name) => [name, `${slug}/${name}`])],
     ...Object.entries(metadata ?? {}).map(([key, dimension]): [Dimension, string[]] => {
       const value = Object.hasOwn(own, key) ? [String(own[key])] : []
       return [dimension, value]
@@ -146,10 +172,28 @@ function partsOf({ provider, model, metadata }: SpendRule, step: Step): string[]
   ]
   const parts: string[] = []
   for (const [dimension, values] of dimensions) {
-    if (dimension?.mode === 'filter' && !values.some((value) => dimension.values.includes(value)))
-      return undefined
+    // What cannot be looked into may be anything, and is held against the rule.
+    const isMeant =
+      values?.some((value) => dimension?.mode === 'filter' && dimension.values.includes(value)) ?? true
+    if (dimension?.mode === 'filter' && !isMeant) return undefined
     // What says nothing shares one part, so that silence is no way around a limit.
-    if (dimension?.mode === 'partition') parts.push(values[0] ?? '')
+    if (dimension?.mode === 'partition') parts.push(values?.[0] ?? '')
   }
   return parts
+}
+
+/** Every model that a request may be taken to name; undefined for one that cannot be looked into. */
+function modelsOf({ url, body }: Step): string[] | undefined {
+  if (body instanceof ReadableStream) return undefined
+  const text = textOf({ body })
+  const told = text === null ? [] : modelsInText(text)
+  return told && [...modelsInUrl(decode(url.pathname), url.searchParams), ...told]
+}
+
+function decode(path: string): string {
+  try {
+    return decodeURIComponent(path)
+  } catch {
+    return path // escapes that are none name no model
+  }
 }

@@ -45,8 +45,13 @@ export function createCacheStage(options: CacheOptions): Stage {
       .catch((error: unknown) => runtime.report('cache cannot be read', error))
     if (entry) return replay(call, entry, options)
     const under = call.shared?.get(key)?.join(call)
-    if (under) return toHit(call, await under, options)
-    return fly(call, next, { key, ttl, options })
+    if (!under) return fly(call, next, { key, ttl, options })
+    const shared = await under
+    if (shared.response.ok || call.steps[0].options.cacheKey === undefined)
+      return toHit(call, shared, options)
+    // Who names the same key may be anyone, and what a provider refuses is about whose credentials it saw.
+    await shared.response.body?.cancel()
+    return next(call)
   }
 }
 

@@ -34,7 +34,9 @@ export function createDial(providers: Providers, runtime: Runtime): DialProvider
       const asked = { ...step, alias: step.options.byokAlias, bringsKey }
       const ready = await provider.authorize(asked, runtime.fetch, either)
       const { url, headers } = realtime.place(step.url, ready.headers)
-      return await runtime.connect(url, { headers, protocols, signal: either }, listener)
+      const reached = await runtime.connect(url, { headers, protocols, signal: either }, listener)
+      if (reached instanceof Response) signal.throwIfAborted()
+      return reached
     } catch (error) {
       if (signal.aborted) throw toStopReason(signal)
       if (timer.signal.aborted)

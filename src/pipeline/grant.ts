@@ -71,9 +71,9 @@ export function createFrameGuard(
 ): ((frame: Frame) => string | undefined) | undefined {
   if (!grant?.models || !dialect) return undefined
   return (frame) => {
-    // Sound, but with Google, where it may be JSON as well.
-    if (typeof frame !== 'string' && dialect !== 'gemini') return undefined
     const models = modelsInText(typeof frame === 'string' ? frame : new TextDecoder().decode(frame))
+    // Bytes are sound, but with Google; and JSON as well, where a provider may take it from them.
+    if (!models && typeof frame !== 'string' && dialect !== 'gemini') return undefined
     if (!models) return 'The session token is for some models, and the frame is not JSON'
     const other = models.find((model) => !isGranted(grant, provider, model))
     return other === undefined ? undefined : `The session token is not for the model ${other}`

@@ -63,6 +63,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     rules: settings.spend_limits?.enabled ? settings.spend_limits.rules : [],
     counters,
     pricing,
+    providers,
     runtime,
   }
   const record = createRecord(send, { pricing, recording, asksUsage })

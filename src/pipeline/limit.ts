@@ -31,7 +31,9 @@ export async function countRequest(
   const limits = scopesOf(gateway, rates, call).flatMap(({ name, key, own }): Limit[] => {
     const window = windowOf(own)
     const limit = own.rate_limiting_limit
-    return window && limit ? [{ ...window, name, key: `requests ${key}`, limit, amount: 1 }] : []
+    return window && limit
+      ? [{ ...window, name, key: `requests ${key} ${toName(window)}`, limit, amount: 1 }]
+      : []
   })
   return limits.length === 0 ? undefined : (await admit(gateway, limits, counters)).headers
 }
@@ -50,6 +52,9 @@ export function scopesOf(
     ...(own && credential ? [{ name: 'token', key: `${gateway} ${credential}`, own }] : []),
   ]
 }
+
+/** A window in the name of a counter, since what was counted within another one says nothing of it. */
+export const toName = ({ windowMs, technique }: Window): string => `${technique} ${windowMs}`
 
 /** The window of a rate limit; undefined where there is none. */
 export function windowOf({

@@ -65,7 +65,10 @@ export interface RelayOptions {
 /** The way of a relayed session: requests are counted, each dial is held against the limits, and recorded once. */
 export function createRelayHandler(given: RelayOptions): RelayHandler {
   // What a session will use up cannot be told before it is held, so it is counted as it comes.
-  const budget: BudgetOptions = { ...given.budget, pricing: { estimateCost: () => undefined } }
+  const budget: BudgetOptions = {
+    ...given.budget,
+    pricing: { ...given.pricing, estimateCost: () => undefined },
+  }
   const dialectOf = ({ provider }: Step) => given.providers.get(provider)?.realtime.dialect
   const options = { ...given, budget, dialectOf }
   return async (request) => {
@@ -172,7 +175,7 @@ class SessionRecord implements RelayWatch {
   }
 
   async #settle(tab: Tab): Promise<void> {
-    await tab.settle(this.#account, Date.now())
+    await tab.settle(this.#account)
     const limit = this.#isOver ? undefined : await tab.reached()
     if (limit !== undefined) this.stop?.(`The limit of the ${limit} is reached`)
   }

@@ -1,4 +1,5 @@
 import type { ProviderSettings } from '../config.ts'
+import { GatewayError } from '../errors.ts'
 import type { RealtimeDialect } from '../socket.ts'
 import { presentKey } from './auth.ts'
 import type { Outgoing } from './outgoing.ts'
@@ -17,6 +18,7 @@ export interface Realtime {
   /**
    * Move the client's key from the query, or from a subprotocol, to the header in which this provider takes one. A key
    * with a scheme comes as it goes into the header. @returns the query without it
+   * @throws GatewayError bad_request for a key that no header can hold
    */
   takeKey(headers: Headers, search: string, key: string | undefined): string
   /** Turn what stands behind the slug into the URL to dial. @throws GatewayError bad_request */
@@ -58,6 +60,9 @@ export function createRealtime(parts: RealtimeParts): Realtime {
         found ??= taken.value
       }
       if (found === undefined || credentialHeaders.some((name) => headers.has(name))) return rest
+      // Not by the runtime, whose fault would quote it. ASCII only, since they write the rest differently.
+      if (!/^[\x20-\x7e]+$/.test(found))
+        throw new GatewayError('bad_request', "The provider's key holds what no header may")
       if (/^\w+ /.test(found)) headers.set(native, found)
       else presentKey(row.auth, headers, found)
       return rest

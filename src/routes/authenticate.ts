@@ -1,5 +1,6 @@
 import { GatewayError } from '../errors.ts'
 import type { Grant, Principal } from '../types.ts'
+import { isToken } from './headers.ts'
 import type { SessionTokens } from './session-tokens.ts'
 import type { Token, Tokens } from './tokens.ts'
 
@@ -107,6 +108,8 @@ export interface Offer {
   /** Those that neither are nor announce a secret. */
   readonly open: readonly string[]
   readonly offered: boolean
+  /** Names that differ, and that a header may hold (RFC 6455, 4.1). */
+  readonly isLegal: boolean
 }
 
 /**
@@ -115,10 +118,7 @@ export interface Offer {
  * a name of its own.
  */
 export function readOffer(header: string | null, keyNames: readonly string[] = []): Offer {
-  const names = (header ?? '')
-    .split(',')
-    .map((name) => name.trim())
-    .filter(Boolean)
+  const names = header === null ? [] : header.split(',').map((name) => name.trim())
   const credential = names.find((name) => name.startsWith(`${gatewayHeader}.`))
   const keyed = names.find((name) => name !== credential && secretProtocol.test(name))
   const scheme = names.find((name) => keyNames.includes(name.toLowerCase()))
@@ -129,6 +129,7 @@ export function readOffer(header: string | null, keyNames: readonly string[] = [
   const selected = free.includes(ownProtocol) ? ownProtocol : (free[0] ?? credential)
   return {
     offered: names.length > 0,
+    isLegal: names.every(isToken) && new Set(names).size === names.length,
     open: free.filter((name) => name !== scheme),
     ...(credential && { token: credential.slice(gatewayHeader.length + 1) }),
     ...(key && { key }),

@@ -46,13 +46,16 @@ export function fromItem(items: Readonly<Record<string, unknown>>): Headers {
       throw new GatewayError('bad_request', `headers.${name}: not allowed here`)
     const text = typeof value === 'object' ? toJson(value, name) : String(value)
     // ASCII only, since runtimes write the rest differently; line breaks too, since some trim them in silence.
-    if (!/^[!#$%&'*+.^_`|~0-9a-z-]+$/i.test(name) || !/^[\t\x20-\x7e]*$/.test(text)) {
+    if (!isToken(name) || !/^[\t\x20-\x7e]*$/.test(text)) {
       throw new GatewayError('bad_request', `headers.${printable(name)}: not a legal header`)
     }
     headers.set(name, text)
   }
   return headers
 }
+
+/** Whether a text may be a name in a header (RFC 9110, 5.6.2). */
+export const isToken = (text: string): boolean => /^[!#$%&'*+.^_`|~0-9a-z-]+$/i.test(text)
 
 const printable = (name: string): string => JSON.stringify(name.slice(0, 80)).slice(1, -1)
 

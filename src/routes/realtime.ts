@@ -14,7 +14,6 @@ import { forwardable, returnable } from './headers.ts'
 import { responseHeaders } from './respond.ts'
 import type { FindRoom } from './session.ts'
 import type { Target } from './target.ts'
-import type { Token } from './tokens.ts'
 import { assertSelectable, type RelayStart, readUpgrade, type Upgrade } from './upgrade.ts'
 
 /**
@@ -28,64 +27,62 @@ export async function grantRelay(
   find: FindRoom,
 ): Promise<Response | Upgrade> {
   const { request, requestId, room, home } = asking
-  assertRoom(home)
+  if (home.isDraining) throw new GatewayError('draining')
   const provider = room.providers.get(target.slug)
   if (!provider) throw new GatewayError('invalid_provider', `Invalid provider: ${target.slug.slice(0, 80)}`)
   const { headers, offer } = readUpgrade(request, room, provider.realtime.keyNames)
-  const { search, token } = await takeCredentials(headers, target.search, offer, provider.realtime, room.gate)
-  const principal = toPrincipal(token, room.gate)
+  const { realtime } = provider
+  const open = realtime.takeKey(headers, target.search, offer.key)
+  const search = await takePassed(headers, open, realtime.passes, room.gate)
+  const principal = toPrincipal(await takeToken(headers, room.gate), room.gate)
   assertSelectable(offer)
+  // Last, as it may cost another session its place.
+  if (!home.makeRoom()) throw new GatewayError('too_many_requests', 'Too many sessions')
   const options = { ...room.defaults, ...readHeaders(headers) }
-  const step = (slug: string, { realtime }: Provider, own: Headers): Step => ({
+  const step = (slug: string, url: URL, own: Headers): Step => ({
     provider: slug,
     method: 'GET',
-    url: realtime.resolve(target.path, search),
+    url,
     headers: own,
     body: null,
     options,
   })
-  const first = step(target.slug, provider, forwardable(headers))
+  const first = step(target.slug, realtime.resolve(target.path, search), forwardable(headers))
   const other = provider.fallback === undefined ? undefined : room.providers.get(provider.fallback)
-  const rest = other ? [step(other.slug, other, withoutKeys(first.headers, room))] : []
+  const toOther = (one: Provider): Step => {
+    const url = one.realtime.resolve(target.path, withoutPasses(search, realtime))
+    return step(one.slug, url, withoutKeys(first.headers, room))
+  }
+  const steps: Call['steps'] = other ? [first, toOther(other)] : [first]
   const { signal, ended } = home.enter(new AbortController().signal)
   const call: Call = {
     requestId,
     eventId: options.eventId ?? requestId,
     gateway: room.settings.id,
     principal,
-    steps: [first, ...rest],
+    steps,
     signal: AbortSignal.any([request.signal, signal]),
   }
   return dial(call, offer, { room, find, home, stopping: signal, ended })
 }
 
-/** @throws GatewayError */
-function assertRoom(home: Home): void {
-  if (home.isDraining) throw new GatewayError('draining')
-  if (home.sessions.size + home.relays >= home.limits.sessions)
-    throw new GatewayError('too_many_requests', 'Too many sessions')
-}
-
 /**
- * The gateway's token is found wherever a provider's key may be, and the key is brought to its header.
- * @returns the query without either
- * @throws GatewayError unauthorized
+ * The gateway's token may come where a provider has its own credentials, and is brought to its header.
+ * @returns the query without it
  */
-async function takeCredentials(
+async function takePassed(
   headers: Headers,
   search: string,
-  offer: Offer,
-  realtime: Realtime,
-  gate: Gate,
-): Promise<{ search: string; token: Token | undefined }> {
-  let rest = realtime.takeKey(headers, search, offer.key)
-  for (const name of realtime.passes) {
-    const taken = takeParam(rest, name)
-    if (taken.value === undefined || !(await gate.tokens.find(taken.value))) continue
-    rest = taken.rest
-    if (!headers.has('cf-aig-authorization')) headers.set('cf-aig-authorization', taken.value)
+  passes: readonly string[],
+  { tokens }: Gate,
+): Promise<string> {
+  let rest = search
+  for (const [name, value] of new URLSearchParams(search)) {
+    if (!passes.includes(name) || !(await tokens.find(value))) continue
+    rest = takeParam(rest, name).rest
+    if (!headers.has('cf-aig-authorization')) headers.set('cf-aig-authorization', value)
   }
-  return { search: rest, token: await takeToken(headers, gate) }
+  return rest
 }
 
 /** A client's key is for the provider it named, and for no other. */
@@ -94,6 +91,10 @@ function withoutKeys(headers: Headers, { providers }: Room): Headers {
   for (const name of providers.credentialHeaders) own.delete(name)
   return own
 }
+
+/** The same, of what a provider has handed out. */
+const withoutPasses = (search: string, { passes }: Realtime): string =>
+  passes.reduce((rest, name) => takeParam(rest, name).rest, search)
 
 /** Where a relay lives. */
 interface Place {

@@ -65,7 +65,9 @@ export function createSessionTokens(tokens: Tokens, secret = ''): SessionTokens 
     const signed = encoder.encode(`${head}.${body}`)
     const holds = await crypto.subtle.verify('HMAC', await keyOf(parent), fromBase64(signature), signed)
     if (!holds) throw refusal('The signature of the session token does not hold')
-    const { jti: id, exp, ...own } = claims.parse(parseJson(fromBase64(body)))
+    const read = claims.safeParse(parseJson(fromBase64(body)))
+    if (!read.success) throw refusal('The session token was made by another version')
+    const { jti: id, exp, ...own } = read.data
     const grant = { ...own, id, expiresAt: exp * 1_000, parent: parent.digest }
     if (grant.expiresAt <= Date.now()) throw refusal('The session token has expired')
     return toToken(grant, parent, await sha256(credential))

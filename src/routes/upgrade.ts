@@ -61,8 +61,9 @@ export function readUpgrade(
   return { headers, offer }
 }
 
-/** @throws GatewayError bad_request, where browsers would fail for want of a selection */
-export function assertSelectable({ offered, selected }: Offer): void {
+/** @throws GatewayError bad_request for what is no list of names, and where browsers would fail for want of a selection */
+export function assertSelectable({ offered, selected, isLegal }: Offer): void {
+  if (!isLegal) throw new GatewayError('bad_request', 'The subprotocols are no list of different names')
   if (offered && selected === undefined)
     throw new GatewayError('bad_request', 'None of the offered subprotocols can be selected')
 }

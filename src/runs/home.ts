@@ -117,7 +117,7 @@ export class Home {
 
   /** Whether there is room for one more session; the one that was left the longest, with nothing under way, gives way. */
   makeRoom(): boolean {
-    if (this.sessions.size < this.limits.sessions) return true
+    if (this.sessions.size + this.relays < this.limits.sessions) return true
     let oldest: { readonly id: string; readonly leftAt: number } | undefined
     for (const [id, { leftAt, isIdle }] of this.sessions)
       if (leftAt !== undefined && isIdle && leftAt < (oldest?.leftAt ?? Number.POSITIVE_INFINITY))

@@ -45,7 +45,7 @@ export class Relay {
         if (refusal !== undefined) this.end(1008, refusal)
         else if (!lane.push(frame)) this.end(1013, 'reader too slow')
       },
-      closed: (code, reason) => this.#over({ by: side, code, reason }, [other(side)]),
+      closed: (code, reason) => this.#over({ by: side, ...toLegal(code, reason) }, [other(side)]),
     }
   }
 
@@ -66,9 +66,16 @@ export class Relay {
 
 const other = (side: Side): Side => (side === 'client' ? 'provider' : 'client')
 
-/** The same code and reason; codes that stand for a lost connection cannot be sent, and become what they mean. */
+/** What a close frame may say (RFC 6455, 7.4); whoever says anything else has closed in no order. */
+function toLegal(code: number, reason: string): { code: number; reason: string } {
+  if (code === 1005) return { code, reason: '' }
+  const isLegal = (code >= 1000 && code <= 1014 && code !== 1004) || (code >= 3000 && code <= 4999)
+  return isLegal ? { code, reason: toReason(reason) } : { code: 1006, reason: '' }
+}
+
+/** The same code and reason; the one that stands for a lost connection cannot be sent, and becomes what it means. */
 function toClosing({ by, code, reason }: RelayEnd, side: Side): [code: number, reason: string] {
-  if (code !== 1006 && code !== 1015) return [code, reason]
+  if (code !== 1006) return [code, reason]
   if (side === 'provider') return [1001, 'client lost']
   return [1011, by === 'provider' ? 'provider lost' : reason]
 }

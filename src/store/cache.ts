@@ -20,8 +20,8 @@ export interface Cache {
   clear(gateway: string): Promise<void>
 }
 
-/** Bytes of entries in memory; past it the longest unused go. */
-const memoryBytes = 67_108_864
+/** Bytes of entries in memory, a quarter of what a Worker has; past it the longest unused go. */
+const memoryBytes = 33_554_432
 /** Of an entry, beside its body. */
 const entryBytes = 1_024
 

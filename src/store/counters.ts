@@ -56,16 +56,21 @@ export interface Slot {
 
 /** Parts of a sliding window. It is a part too long rather than too short, so never lets more through than its limit. */
 const slidingSlots = 60
-/** Counters at once; past it the ones that expire first are forgotten. */
+/** Counters at once; past it whatever would need another one is refused, since what is forgotten limits nothing. */
 const countersMax = 100_000
+/** A full table is looked through for what has expired this often at the most. */
+const sweepMs = 1_000
 
 /** The arithmetic of counters, in memory. */
 export class CounterTable {
   readonly #counters = new Map<string, Map<number, Slot>>()
+  #sweptAt = 0
 
   /** See `Counters.take`. */
   take(claims: readonly Claim[], now: number): Taken {
-    const refused = claims.findIndex((claim) => this.#used(claim.key, now) >= claim.limit)
+    const refused = claims.findIndex(
+      (claim) => this.#used(claim.key, now) >= claim.limit || !this.#hasRoom(claim.key, now),
+    )
     if (refused < 0) for (const claim of claims) this.add(toSlot(claim, now))
     return {
       ...(refused >= 0 && { refused }),
@@ -73,12 +78,22 @@ export class CounterTable {
     }
   }
 
-  /** Add to a part of a counter. */
+  /** Add to a part of a counter. What is no number would undo all that was counted, and is not. */
   add({ key, slot, amount, expiresAt }: Slot): void {
     const slots = this.#counters.get(key) ?? new Map<number, Slot>()
+    if (!Number.isFinite(amount) || (slots.size === 0 && this.#counters.size >= countersMax)) return
     this.#counters.set(key, slots)
     slots.set(slot, { key, slot, amount: (slots.get(slot)?.amount ?? 0) + amount, expiresAt })
-    if (this.#counters.size > countersMax) this.#forget()
+  }
+
+  #hasRoom(key: string, now: number): boolean {
+    if (this.#counters.size < countersMax || this.#counters.has(key)) return true
+    if (now - this.#sweptAt >= sweepMs) {
+      this.#sweptAt = now
+      for (const [other, slots] of this.#counters)
+        if ([...slots.values()].every(({ expiresAt }) => expiresAt <= now)) this.#counters.delete(other)
+    }
+    return this.#counters.size < countersMax
   }
 
   #used(key: string, now: number): number {
@@ -103,14 +118,6 @@ export class CounterTable {
     })
     const resetMs = (freeing?.expiresAt ?? now + claim.windowMs) - now
     return { remaining: Math.max(claim.limit - used, 0), resetMs }
-  }
-
-  /** A tenth at once, so that a full table is not sorted for each request. */
-  #forget(): void {
-    const endOf = (slots: Map<number, Slot>) =>
-      Math.max(...[...slots.values()].map(({ expiresAt }) => expiresAt))
-    const oldest = [...this.#counters].sort(([, one], [, other]) => endOf(one) - endOf(other))
-    for (const [key] of oldest.slice(0, countersMax / 10)) this.#counters.delete(key)
   }
 }
 

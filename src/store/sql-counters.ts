@@ -11,6 +11,8 @@ import { migrate, type Sql, type Statement } from './sql.ts'
 
 /** What is counted waits at most this long to be written: what a process that is killed may forget. */
 const flushMs = 500
+/** Between two tries to read what was counted before. */
+const retryMs = 1_000
 /** Parts of counters written together. */
 const batchSlots = 500
 
@@ -49,6 +51,8 @@ class SqlCounters {
   #unwritten = new Map<string, Slot>()
   #timer: ReturnType<typeof setTimeout> | undefined
   #ready: Promise<void> | undefined
+  #isLoaded = false
+  #failedAt = Number.NEGATIVE_INFINITY
 
   constructor(sql: Sql, { report, now = Date.now }: SqlCountersOptions) {
     this.#sql = sql
@@ -76,7 +80,12 @@ class SqlCounters {
   async flush(): Promise<void> {
     clearTimeout(this.#timer)
     this.#timer = undefined
-    if (!this.#ready) return // there has been nothing to count, and there may be no table
+    if (this.#unwritten.size === 0) return // there may be no table either
+    await this.#open()
+    if (!this.#isLoaded) {
+      this.#flushLater()
+      return
+    }
     const slots = [...this.#unwritten.values()]
     this.#unwritten = new Map()
     try {
@@ -92,22 +101,36 @@ class SqlCounters {
   }
 
   #count(slot: Slot): void {
+    if (!Number.isFinite(slot.amount)) return // nor does the table count it
     const id = `${slot.slot} ${slot.key}`
     const amount = (this.#unwritten.get(id)?.amount ?? 0) + slot.amount
     this.#unwritten.set(id, { ...slot, amount })
+    this.#flushLater()
+  }
+
+  #flushLater(): void {
     this.#timer ??= setTimeout(() => void this.flush(), flushMs)
   }
 
-  /** A store that cannot be read costs what it remembers, and no request. */
+  /**
+   * A store that cannot be read costs what it remembers until it can, and no request. Nothing is written before, so that
+   * what is read then is added to what has been counted, and nothing twice.
+   */
   #open(): Promise<void> {
-    this.#ready ??= this.#load().catch((error: unknown) => this.#report('counters cannot be read', error))
+    if (!this.#ready && this.#now() - this.#failedAt < retryMs) return Promise.resolve()
+    this.#ready ??= this.#load().catch((error: unknown) => {
+      this.#report('counters cannot be read', error)
+      this.#failedAt = this.#now()
+      this.#ready = undefined
+    })
     return this.#ready
   }
 
   async #load(): Promise<void> {
     await migrate(this.#sql, 'counters', steps)
     const query = 'SELECT key, slot, amount, expires_at FROM counters WHERE expires_at > ?'
-    for (const { key, slot, amount, expires_at } of await this.#sql.all(query, this.#now())) {
+    const rows = await this.#sql.all(query, this.#now())
+    for (const { key, slot, amount, expires_at } of rows) {
       const own = {
         key: String(key),
         slot: Number(slot),
@@ -116,6 +139,7 @@ class SqlCounters {
       }
       this.#table.add(own)
     }
+    this.#isLoaded = true
   }
 }
 

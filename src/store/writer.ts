@@ -15,11 +15,19 @@ const waitingBytes = 64 << 20
 const retryMs = 2_000
 /** A batch that was begun this long ago belonged to a request that was cut off, and is written anew. */
 const abandonedMs = 10_000
-/** Rows of a gateway written between two looks at its retention. */
+/** Rows of a gateway written between two looks at its retention, and time. */
 const trimRows = 1_000
+const trimMs = 600_000
+/** A gateway that takes no more is asked again whether it does this often. */
+const fullMs = 2_000
+/** Between two words about lost entries. */
+const lostMs = 60_000
+/** A batch that the store refuses this often is lost, so that others are written. */
+const batchTries = 5
 
 /** How recording fares. */
 export interface Health {
+  /** Whether what was to be written last was. */
   readonly status: 'ok' | 'degraded'
   /** Entries that were lost since the start. */
   readonly lost: number
@@ -30,7 +38,7 @@ export interface Health {
 /** What a gateway's logs are kept for. */
 export interface Retention {
   readonly rows: number
-  /** What gives way when there are as many, which is looked at every 1,000 rows. */
+  /** What gives way when there are as many, which is looked at every 1,000 rows and every 10 minutes. */
   readonly strategy: 'STOP_INSERTING' | 'DELETE_OLDEST'
   /** Milliseconds; undefined: for ever. */
   readonly ageMs?: number
@@ -86,35 +94,76 @@ class Writer {
     Promise<boolean>,
     { readonly batch: readonly PendingEntry[]; readonly since: number }
   >()
-  /** Rows written since a gateway's retention was looked at. */
-  readonly #untrimmed = new Map<string, number>()
-  /** Gateways that take no more. */
-  readonly #full = new Set<string>()
+  /** Rows written since a gateway's retention was looked at, and when that was. */
+  readonly #untrimmed = new Map<string, { rows: number; since: number }>()
+  /** Gateways that take no more, and when that was found. */
+  readonly #full = new Map<string, number>()
   #bytes = 0
   #lost = 0
   #isDegraded = false
+  #refusals = 0
+  #toldLostAt = Number.NEGATIVE_INFINITY
   /** When the next write is due, in ms since the epoch; 0 when none is. */
   #dueAt = 0
+  /** When a write was begun ahead of that; 0 when none is. */
+  #hurriedAt = 0
 
   constructor(options: WriterOptions) {
     this.#options = options
   }
 
   add(entry: PendingEntry): void {
-    if (this.#full.has(entry.gateway)) return
+    if (this.#isFull(entry.gateway)) return
     if (this.#waiting.length >= waitingRows || this.#bytes + entry.bytes > waitingBytes) {
-      this.#lost += 1
+      this.#lose(1)
       return
     }
     this.#waiting.push(entry)
     this.#bytes += entry.bytes
-    if (this.#waiting.length < batchRows || this.#isDegraded) this.#later(flushMs)
-    else this.#options.defer?.(this.#flush())
+    const isMuch = this.#waiting.length >= batchRows || this.#bytes >= batchBytes
+    if (isMuch && !this.#isDegraded) this.#hurry()
+    else this.#later(flushMs)
+  }
+
+  /** Not at once, since rows are made then, and whose answer ends just now would wait for them. */
+  #hurry(): void {
+    const now = Date.now()
+    if (now - this.#hurriedAt < flushMs) return
+    this.#hurriedAt = now
+    this.#defer(
+      pause(0)
+        .then(() => this.#flush())
+        .then(() => {
+          this.#hurriedAt = 0
+        }),
+    )
+  }
+
+  #defer(work: Promise<void>): void {
+    this.#options.defer?.(work)
+  }
+
+  #lose(entries: number): void {
+    this.#lost += entries
+    const now = Date.now()
+    if (now - this.#toldLostAt < lostMs) return
+    this.#toldLostAt = now
+    this.#options.report('records are lost', new Error(`${this.#lost} since the start`))
+  }
+
+  #isFull(gateway: string): boolean {
+    const since = this.#full.get(gateway)
+    if (since === undefined) return false
+    if (Date.now() - since >= fullMs) {
+      this.#full.set(gateway, Date.now())
+      this.#defer(this.#retainOrTell(gateway))
+    }
+    return true
   }
 
   health(): Health {
     const waiting = this.#waiting.length + this.#writing.size
-    return { status: this.#isDegraded || this.#lost > 0 ? 'degraded' : 'ok', lost: this.#lost, waiting }
+    return { status: this.#isDegraded ? 'degraded' : 'ok', lost: this.#lost, waiting }
   }
 
   /** Write what waits, and wait for what is being written. */
@@ -153,16 +202,32 @@ class Writer {
     try {
       await logs.append(entries)
     } catch (error) {
-      const made = entries.map(toMade)
-      this.#waiting.unshift(...made)
-      for (const { bytes } of made) this.#bytes += bytes
       if (!this.#isDegraded) report('logs cannot be written', error)
       this.#isDegraded = true
+      this.#refusals += 1
+      // Behind the others: what is refused again and again may be refused for itself.
+      if (this.#refusals % batchTries === 0) await this.#writeApart(entries)
+      else this.#keep(entries)
       return false
     }
     this.#isDegraded = false
+    this.#refusals = 0
     await this.#trim(entries)
     return true
+  }
+
+  #keep(entries: readonly LogEntry[]): void {
+    const made = entries.map(toMade)
+    this.#waiting.unshift(...made)
+    for (const { bytes } of made) this.#bytes += bytes
+  }
+
+  /** One by one, so that a store which takes some of them is told from one that takes none. */
+  async #writeApart(entries: readonly LogEntry[]): Promise<void> {
+    const refused: LogEntry[] = []
+    for (const entry of entries) await this.#options.logs.append([entry]).catch(() => refused.push(entry))
+    if (refused.length < entries.length) this.#lose(refused.length)
+    else this.#keep(refused)
   }
 
   /** The next batch, out of what waits. */
@@ -187,14 +252,23 @@ class Writer {
   }
 
   async #trim(batch: readonly LogEntry[]): Promise<void> {
-    for (const { row } of batch) this.#untrimmed.set(row.gateway, (this.#untrimmed.get(row.gateway) ?? 0) + 1)
-    for (const [gateway, rows] of this.#untrimmed) {
-      if (rows < trimRows) continue
-      this.#untrimmed.delete(gateway)
-      await this.#retain(gateway).catch((error: unknown) =>
-        this.#options.report('logs cannot be trimmed', error),
-      )
+    const now = Date.now()
+    for (const { row } of batch) {
+      const own = this.#untrimmed.get(row.gateway) ?? { rows: 0, since: Number.NEGATIVE_INFINITY }
+      own.rows += 1
+      this.#untrimmed.set(row.gateway, own)
     }
+    for (const [gateway, own] of this.#untrimmed) {
+      if (own.rows < trimRows && now - own.since < trimMs) continue
+      this.#untrimmed.set(gateway, { rows: 0, since: now })
+      await this.#retainOrTell(gateway)
+    }
+  }
+
+  #retainOrTell(gateway: string): Promise<void> {
+    return this.#retain(gateway).catch((error: unknown) =>
+      this.#options.report('logs cannot be trimmed', error),
+    )
   }
 
   async #retain(gateway: string): Promise<void> {
@@ -203,7 +277,8 @@ class Writer {
     const before = ageMs === undefined ? 0 : Date.now() - ageMs
     const isStopping = strategy === 'STOP_INSERTING'
     await logs.trim(gateway, isStopping ? Number.MAX_SAFE_INTEGER : rows, before)
-    if (isStopping && (await logs.count({ gateway, filters: [] })) >= rows) this.#full.add(gateway)
+    if (isStopping && (await logs.count({ gateway, filters: [] })) >= rows)
+      this.#full.set(gateway, Date.now())
     else this.#full.delete(gateway)
   }
 

@@ -116,6 +116,21 @@ function keptTests(target: Target, url: Url, ask: Ask): void {
     expect(status(await as('sk-two', shared))).toBe('HIT')
   })
 
+  test('who names the same key is told no more than what came of it: of a refusal each gets his own', async () => {
+    const shared = { 'cf-aig-cache-key': newKey() }
+    const ask = (secret: string) => {
+      const refusal = { key: secret, status: 401, text: `Incorrect key: ${secret}`, delay: 150 }
+      const headers = { authorization: `Bearer ${secret}`, ...shared, ...upstream(refusal) }
+      return post(url(), chat('x'), headers)
+    }
+    const [one, two] = [newKey(), newKey()]
+    const answers = await Promise.all([ask(one), ask(two)])
+    expect(await Promise.all(answers.map((answer) => answer.text()))).toEqual([
+      `Incorrect key: ${one}`,
+      `Incorrect key: ${two}`,
+    ])
+  })
+
   test('other providers, paths, bodies and versions are other answers', async () => {
     const headers = { ...upstream({}), 'x-test': newKey() }
     const text = chat(newKey())

@@ -18,6 +18,7 @@ import { propertySuite } from './property.ts'
 import { readersSuite } from './readers.ts'
 import { realtimeSuite } from './realtime.ts'
 import { realtimeClientsSuite } from './realtime-clients.ts'
+import { realtimeEdgesSuite } from './realtime-edges.ts'
 import { realtimeRecordsSuite } from './realtime-records.ts'
 import { runsSuite } from './runs.ts'
 import { sessionTokensSuite } from './session-tokens.ts'
@@ -39,6 +40,7 @@ export function gatewaySuites(target: Target | undefined, runtime: RuntimeName):
     describe('cache', () => cacheSuite(target))
     describe('limits', () => limitsSuite(target))
     describe('realtime', () => realtimeSuite(target))
+    describe('realtime edges', () => realtimeEdgesSuite(target))
     describe('realtime clients', () => realtimeClientsSuite(target))
     describe('realtime records', () => realtimeRecordsSuite(target))
     describe('session tokens', () => sessionTokensSuite(target))

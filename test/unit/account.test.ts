@@ -324,3 +324,17 @@ describe('what a request may cost', () => {
     expect(estimateCost(step('not JSON'))).toBeUndefined()
   })
 })
+
+test.each([
+  ['lists in lists', `${'['.repeat(20_000)}${']'.repeat(20_000)}`],
+  ['objects in objects', `{"usage":${'{"prompt_tokens":1,"a":'.repeat(2_500)}1${'}'.repeat(2_500)}}`],
+])('an answer of %s is recorded like any other', async (_, text) => {
+  const { gateway, rows } = await open(
+    () => new Response(text, { headers: { 'content-type': 'application/json' } }),
+  )
+  const url = 'http://gw/v1/default/default/openai/chat/completions'
+  const asked = { method: 'POST', body: '{"model":"m"}' }
+  for (const headers of [{}, { 'cf-aig-on-disconnect': 'detach' }] as Record<string, string>[])
+    expect(await (await gateway.fetch(new Request(url, { ...asked, headers }))).text()).toBe(text)
+  expect((await rows()).map(({ outcome }) => outcome)).toEqual(['completed', 'completed'])
+})

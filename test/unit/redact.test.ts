@@ -38,3 +38,26 @@ test('the secrets of a step are those of its headers and its query', () => {
   const found = secretsIn({ provider: 'p', method: 'POST', url, headers, body: null, options: {} })
   expect(found.toSorted()).toEqual(['key-one', 'key-three', 'key-two'])
 })
+
+test.each([
+  ['starts of JWTs', 'eyJ-'],
+  ['starts of keys', 'sk-a-'],
+  ['names of secrets', 'secret_'],
+  ['names and quotes', 'secret"'],
+  ['members without an end', '{"api_key":'],
+])('a megabyte of %s takes no longer than other text', (_, piece) => {
+  const text = piece.repeat((1 << 20) / piece.length)
+  const began = performance.now()
+  createRedact(['sk-some-secret'])(text)
+  expect(performance.now() - began).toBeLessThan(2_000)
+})
+
+test.each([
+  '{"client_secret":"hunter2-canary',
+  '{"a":"{\\"password\\":\\"hunter2-canary',
+  'the key is sk-some-se',
+])('a text that was cut inside a secret holds no part of it: %s', (text) => {
+  const clean = createRedact(['sk-some-secret'])(text)
+  expect(clean).not.toMatch(/hunter2|sk-some/)
+  expect(clean.endsWith('[redacted]')).toBe(true)
+})

@@ -47,7 +47,8 @@ function parse(text: string): Body | undefined {
   }
 }
 
-function statusOf({ status = 200, statuses, key = '' }: Control, ledger: Ledger): number {
+/** The status that is asked for, of the nth request with its key. */
+export function statusOf({ status = 200, statuses, key = '' }: Control, ledger: Ledger): number {
   if (!statuses) return status
   return statuses[Math.min(ledger.count(key), statuses.length - 1)] ?? status
 }

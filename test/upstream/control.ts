@@ -20,7 +20,7 @@ export interface Control {
   interval?: number
   /** Number of content events; default: one per word. The text is the same, followed by numbers if it is too short. */
   events?: number
-  /** Never send headers, or headers and then nothing. */
+  /** Never send headers, or headers and then nothing; of a refused socket, no end. */
   hang?: 'headers' | 'body'
   /** After n events: half an event, then FIN without the last chunk. A single answer is cut in half, whatever n. */
   cut?: number
@@ -60,10 +60,14 @@ export interface Control {
   flood?: number
   /** Of a socket: nothing is read. */
   deaf?: boolean
+  /** Of a socket: the subprotocol that is selected, empty for none; default: the first that is offered. */
+  select?: string
+  /** Of a socket: bytes in hex that are written as they are once it is open. */
+  raw?: string
 }
 
 const mark = 'emulate?'
-const texts = new Set(['key', 'text', 'redirect', 'hang'])
+const texts = new Set(['key', 'text', 'redirect', 'hang', 'select', 'raw'])
 
 /** The control in header, query and path. @throws SyntaxError when it is not JSON */
 export function readControl(request: IncomingMessage, path: string, query: string): Control {

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type WebSocket, WebSocketServer } from 'ws'
-import { targetOf } from './answer.ts'
+import { statusOf, targetOf } from './answer.ts'
 import { type Control, readControl } from './control.ts'
 import type { Entry, Ledger } from './ledger.ts'
 import { openaiError } from './openai.ts'
@@ -14,6 +14,8 @@ const floodBytes = 65_536
 const floodBufferBytes = 4 << 20
 const greetingChars = 2_000
 const pollMs = 5
+/** From this status on a socket is refused. */
+const refusal = 400
 
 /**
  * The providers' sockets: whatever is sent comes back as it came, unless the control asks for something else. What was
@@ -26,31 +28,42 @@ export function createSockets(
     noServer: true,
     maxPayload: messageBytesMax,
     perMessageDeflate: false,
-    handleProtocols: (offered) => [...offered][0] ?? false,
+    handleProtocols: (offered, request) => controlOf(request).select ?? [...offered][0] ?? false,
   })
   return async (request, socket, head) => {
     socket.on('error', () => socket.destroy())
     const entry = ledger.open(request)
-    const [path, query] = targetOf(request)
-    const control = readControl(request, path, query)
+    const [path] = targetOf(request)
+    const asked = controlOf(request)
+    const control = { ...asked, status: statusOf(asked, ledger) }
     ledger.label(entry, control.key)
     socket.once('close', () => ledger.settle(entry, 'client_closed'))
     if (control.delay) await sleep(control.delay)
-    if (control.hang) return void socket.on('end', () => socket.destroy()).resume()
-    if (control.status) return refuse(socket, entry, control, path)
+    if (control.hang === 'headers') return void socket.on('end', () => socket.destroy()).resume()
+    if (control.status >= refusal) return refuse(socket, entry, control, path)
     server.handleUpgrade(request, socket, head, (opened) => {
       entry.status = 101
       serve(opened, entry, control, () => ledger.settle(entry, 'finished'))
+      if (control.raw) socket.write(Buffer.from(control.raw, 'hex'))
     })
   }
 }
 
-function refuse(socket: Duplex, entry: Entry, { status = 500, headers = {} }: Control, path: string): void {
+function controlOf(request: IncomingMessage): Control {
+  const [path, query] = targetOf(request)
+  return readControl(request, path, query)
+}
+
+function refuse(socket: Duplex, entry: Entry, control: Control, path: string): void {
+  const { status = 500, headers = {}, hang } = control
   entry.status = status
   const body = JSON.stringify((wireOf(path)?.error ?? openaiError)(status, `emulated ${status}`))
-  const own = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body), ...headers }
+  const length = hang ? {} : { 'content-length': Buffer.byteLength(body) }
+  const own = { 'content-type': 'application/json', ...length, ...headers }
   const lines = Object.entries(own).map(([name, value]) => `${name}: ${value}\r\n`)
-  socket.end(`HTTP/1.1 ${status} Emulated\r\nconnection: close\r\n${lines.join('')}\r\n${body}`)
+  socket.write(`HTTP/1.1 ${status} Emulated\r\nconnection: close\r\n${lines.join('')}\r\n${body}`)
+  if (hang) socket.resume()
+  else socket.end()
 }
 
 /** `closing` is told when the emulator closes it. */

@@ -7,6 +7,7 @@ const config: ViteUserConfig = defineConfig({
     include: ['**/*.test.ts'],
     testTimeout: 20_000,
     hookTimeout: 30_000,
+    teardownTimeout: 30_000, // a gateway takes up to its drain to stop, and the emulator after it
     // Concurrent tests are those that wait.
     maxConcurrency: 16,
     // Two cores: more files at once would measure each other.

@@ -27,6 +27,17 @@ export const placeOf = ({
 /** Where the headers of a custom provider are sealed to. */
 export const headersPlaceOf = ({ id }: { readonly id: string }): string => `headers of custom provider ${id}`
 
+/** Keys of a provider that were found and have gone since: those of the last ones stay known. */
+const formerMax = 100
+
+/** Keys that have been found, by provider: ids by secret, oldest first. */
+type Found = Map<string, Map<string, string>>
+
+/** A keyring that another may follow. */
+export interface NextKeyring extends Keyring {
+  readonly secrets: Found
+}
+
 /**
  * Make the keyring of one gateway's keys. Each is unsealed at its first use, and then held. What an earlier keyring of
  * the gateway has found stays known, as answers to calls with it may still be on their way.
@@ -35,18 +46,20 @@ export function createKeyring(
   keys: readonly StoredKey[],
   vault: Vault,
   report: (where: string, error: unknown) => void,
-  before?: Keyring,
-): Keyring {
+  before?: NextKeyring,
+): NextKeyring {
   const unsealed = new Map<string, Promise<string>>()
-  const secrets = new Map<string, Set<string>>()
-  for (const { provider_slug: slug } of keys) secrets.set(slug, new Set(before?.found(slug)))
+  // One for all that follow one another: what a former one finds late is known to the latest too.
+  const secrets: Found = before?.secrets ?? new Map()
+  forgetFormer(secrets, new Set(keys.map(({ id }) => id)))
 
   const unseal = (key: StoredKey): Promise<string> => {
     const known = unsealed.get(key.id)
     if (known) return known
     const opened = vault.unseal(key.secret, placeOf(key)).then(
       (secret) => {
-        secrets.get(key.provider_slug)?.add(secret)
+        const own = secrets.get(key.provider_slug) ?? new Map<string, string>()
+        secrets.set(key.provider_slug, own.set(secret, key.id))
         return secret
       },
       (error: unknown) => {
@@ -69,6 +82,14 @@ export function createKeyring(
       const there = own.length > 0 ? `there are: ${own.map((key) => key.alias).join(', ')}` : 'there is none'
       throw new GatewayError('unknown_alias', `No key of ${provider} has the alias "${alias}"; ${there}`)
     },
-    found: (provider) => [...(secrets.get(provider) ?? before?.found(provider) ?? [])],
+    found: (provider) => [...(secrets.get(provider)?.keys() ?? [])],
+    secrets,
+  }
+}
+
+function forgetFormer(secrets: Found, there: ReadonlySet<string>): void {
+  for (const own of secrets.values()) {
+    const former = [...own].filter(([, id]) => !there.has(id))
+    for (const [secret] of former.slice(0, -formerMax)) own.delete(secret)
   }
 }

@@ -72,6 +72,35 @@ test('a keyring gives the key that is named, else the default, else none', async
   expect(plain.found('openai')).toContain('sk-b!')
 })
 
+test('however often what is stored changes, the keys that are there are known, and the last that were', async () => {
+  const { vault, keys } = await ringOf(
+    'default',
+    ...Array.from({ length: 250 }, (_, index) => `next-${index}`),
+  )
+  const [stays, ...coming] = keys
+  let ring = createKeyring([stays!], vault, () => undefined)
+  await ring.find('openai', undefined)
+  for (let change = 0; change < 20_000; change += 1)
+    ring = createKeyring([stays!], vault, () => undefined, ring)
+  expect(ring.found('openai')).toEqual(['sk-default'])
+  for (const next of coming) {
+    ring = createKeyring([stays!, next], vault, () => undefined, ring)
+    await ring.find('openai', next.alias)
+  }
+  // The one that stays, the one that came last, and a hundred before it.
+  expect(ring.found('openai')).toHaveLength(102)
+  expect(ring.found('openai')).toEqual(expect.arrayContaining(['sk-default', 'sk-next-249', 'sk-next-149']))
+})
+
+test('what a former keyring finds late, the latest knows', async () => {
+  const { vault, keys } = await ringOf('default')
+  const former = createKeyring(keys, vault, () => undefined)
+  const finding = former.find('openai', undefined)
+  const latest = createKeyring([], vault, () => undefined, former)
+  await finding
+  expect(latest.found('openai')).toEqual(['sk-default'])
+})
+
 test('a key that cannot be read is reported, and its secret is not in the word', async () => {
   const { keys } = await ringOf('default')
   const reports: unknown[] = []

@@ -1,6 +1,5 @@
 import { GatewayError } from '../errors.ts'
-import type { StoredKey } from './config.ts'
-import type { Vault } from './vault.ts'
+import type { StoredKey, StoredProvider } from './config.ts'
 
 /** The alias of a key that is taken where none is named. */
 export const defaultAlias = 'default'
@@ -16,16 +15,18 @@ export interface Keyring {
   found(provider: string): readonly string[]
 }
 
-/** Where a key's secret is sealed to. */
-export const placeOf = ({
-  id,
-  gateway_id,
-  provider_slug,
-}: Pick<StoredKey, 'id' | 'gateway_id' | 'provider_slug'>): string =>
-  `key ${id} of ${provider_slug} in ${gateway_id}`
+/** Where a key's secret is sealed to: with a custom provider's address, so that it cannot be read to be sent elsewhere. */
+export function placeOf(
+  { id, gateway_id, provider_slug }: Pick<StoredKey, 'id' | 'gateway_id' | 'provider_slug'>,
+  providers: readonly StoredProvider[],
+): string {
+  const custom = providers.find(({ slug }) => `custom-${slug}` === provider_slug)
+  return `key ${id} of ${provider_slug} in ${gateway_id}${custom ? ` at ${custom.base_url}` : ''}`
+}
 
 /** Where the headers of a custom provider are sealed to. */
-export const headersPlaceOf = ({ id }: { readonly id: string }): string => `headers of custom provider ${id}`
+export const headersPlaceOf = ({ id, base_url }: Pick<StoredProvider, 'id' | 'base_url'>): string =>
+  `headers of custom provider ${id} at ${base_url}`
 
 /** Keys of a provider that were found and have gone since: those of the last ones stay known. */
 const formerMax = 100
@@ -44,7 +45,7 @@ export interface NextKeyring extends Keyring {
  */
 export function createKeyring(
   keys: readonly StoredKey[],
-  vault: Vault,
+  read: (key: StoredKey) => Promise<string>,
   report: (where: string, error: unknown) => void,
   before?: NextKeyring,
 ): NextKeyring {
@@ -56,7 +57,7 @@ export function createKeyring(
   const unseal = (key: StoredKey): Promise<string> => {
     const known = unsealed.get(key.id)
     if (known) return known
-    const opened = vault.unseal(key.secret, placeOf(key)).then(
+    const opened = read(key).then(
       (secret) => {
         const own = secrets.get(key.provider_slug) ?? new Map<string, string>()
         secrets.set(key.provider_slug, own.set(secret, key.id))

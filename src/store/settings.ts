@@ -1,6 +1,6 @@
 import { type Env, type GatewaySettings, gatewaySettings, type ProviderSettings } from '../config.ts'
-import type { ConfigStore, Stored, StoredProvider, StoredToken } from './config.ts'
-import { createKeyring, headersPlaceOf, type Keyring, type NextKeyring } from './keyring.ts'
+import type { ConfigStore, Stored, StoredKey, StoredProvider, StoredToken } from './config.ts'
+import { createKeyring, headersPlaceOf, type Keyring, type NextKeyring, placeOf } from './keyring.ts'
 import { createLive, type Live } from './live.ts'
 import { createVault, type Vault } from './vault.ts'
 
@@ -57,7 +57,8 @@ function toKeyrings(
   const keys = Map.groupBy(stored.key, ({ gateway_id }) => gateway_id)
   const known = [...before].filter(([, { secrets }]) => secrets.size > 0).map(([id]) => id)
   const ids = new Set([...known, ...keys.keys()])
-  return new Map([...ids].map((id) => [id, createKeyring(keys.get(id) ?? [], vault, report, before.get(id))]))
+  const read = (key: StoredKey): Promise<string> => vault.unseal(key.secret, placeOf(key, stored.provider))
+  return new Map([...ids].map((id) => [id, createKeyring(keys.get(id) ?? [], read, report, before.get(id))]))
 }
 
 function readGateways({ gateway }: Stored, report: Report): GatewaySettings[] {

@@ -730,9 +730,35 @@ function providerTests(target: Target): void {
     const shown = await manage('GET', `/custom-providers/${result.id}`)
     expect(JSON.parse(shown.result.headers)).toEqual({ 'x-lab': '[hidden]' })
     for (const one of [text, shown.text]) expect(one).not.toContain('value-of-the-lab')
-    await manage('PATCH', `/custom-providers/${result.id}`, { base_url: `${target.upstream}/moved` })
-    const moved = await entryOf(result.slug)
-    expect([moved?.path, moved?.headers['x-lab']]).toEqual(['/moved/echo', 'value-of-the-lab'])
+    await manage('PATCH', `/custom-providers/${result.id}`, { name: 'Laboratory' })
+    expect((await entryOf(result.slug))?.headers['x-lab']).toBe('value-of-the-lab')
+  })
+
+  test('what is sealed for an address goes to no other', async () => {
+    const { result } = await make({ headers: '{"x-lab":"value-of-the-lab"}' })
+    const gateway = await makeGateway(manage)
+    const body = { provider_slug: `custom-${result.slug}`, alias: 'default', secret: 'sk-lab-0123456789abc' }
+    const { result: key } = await manage('POST', `/gateways/${gateway}/provider_configs`, body)
+    const move = (more: object) =>
+      manage('PATCH', `/custom-providers/${result.id}`, { base_url: `${target.upstream}/moved`, ...more })
+    const sent = async () => {
+      const tag = newKey()
+      await post(
+        at(target, `/custom-${result.slug}/echo`, gateway),
+        {},
+        { ...admin, ...upstream({ key: tag }) },
+      )
+      const [entry] = await ledger(target, tag)
+      return [entry?.path, entry?.headers['x-lab'], entry?.headers.authorization]
+    }
+    const bare = await move({})
+    expect([bare.status, bare.errors[0]?.path]).toEqual([400, ['body', 'headers']])
+    const keyed = await move({ headers: '{"x-lab":"anew"}' })
+    expect([keyed.status, keyed.errors[0]?.path]).toEqual([400, ['body', 'base_url']])
+    expect(await sent()).toEqual(['/lab/echo', 'value-of-the-lab', 'Bearer sk-lab-0123456789abc'])
+    await manage('DELETE', `/gateways/${gateway}/provider_configs/${key.id}`)
+    expect((await move({ headers: '{"x-lab":"anew"}' })).status).toBe(200)
+    expect(await sent()).toEqual(['/moved/echo', 'anew', undefined])
   })
 
   test('a custom provider serves while it is on', async () => {

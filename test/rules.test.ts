@@ -45,6 +45,7 @@ const shared = new Set([
   'pause',
   'json',
   'wildcard',
+  'cut',
 ])
 
 const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })

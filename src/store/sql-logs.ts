@@ -1,3 +1,5 @@
+import { cut } from '../cut.ts'
+import { limits } from '../limits.ts'
 import type { LogBodies, LogEntry, LogPatch, LogQuery, LogRow, LogStats, Logs, StoredLog } from './logs.ts'
 import { opener, type Sql, type SqlRow, type SqlValue, type Statement, writable } from './sql.ts'
 import { seriesStatement, toPoint } from './sql-series.ts'
@@ -59,7 +61,9 @@ const steps = [
   ],
 ]
 const insertRow = `INSERT INTO logs (${names.join(', ')}) VALUES (${names.map(() => '?').join(', ')}) ON CONFLICT (id) DO NOTHING`
-/** A row a body, since a value of some stores is no larger than 2 MB. */
+/** Of a column, in UTF-8: a row of some stores is no larger than 2 MB, and its client could make it larger. */
+const textBytes = 65_536
+/** A row a body, for the same reason. */
 const insertBody =
   'INSERT INTO log_bodies (id, part, body) VALUES (?, ?, ?) ON CONFLICT (id, part) DO NOTHING'
 const insertMetadata =
@@ -176,12 +180,20 @@ function toStatements({ row, bodies }: LogEntry): Statement[] {
   const kept = Object.entries(bodies).filter(([, body]) => body !== null)
   return [
     [insertRow, ...values],
-    ...kept.map(([part, body]): Statement => [insertBody, row.id, part, toValue(body)]),
+    ...kept.map(
+      ([part, body]): Statement => [
+        insertBody,
+        row.id,
+        part,
+        body && cut(writable(body), limits.logBodyBytes),
+      ],
+    ),
     ...toMetadata(row.id, row.metadata),
   ]
 }
 
-const toValue = (value: SqlValue): SqlValue => (typeof value === 'string' ? writable(value) : value)
+const toValue = (value: SqlValue): SqlValue => (typeof value === 'string' ? toText(value) : value)
+const toText = (text: string): string => cut(writable(text), textBytes)
 
 function toUpdates(id: string, patch: LogPatch): Statement[] {
   const set = Object.entries(patch).filter(([name]) => patchable.includes(name as keyof LogPatch))
@@ -203,8 +215,8 @@ function toMetadata(id: string, metadata: string | null): Statement[] {
   return Object.entries(parseObject(metadata)).map(([name, value]) => [
     insertMetadata,
     id,
-    writable(name),
-    writable(String(value)),
+    toText(name),
+    toText(String(value)),
   ])
 }
 

@@ -558,6 +558,24 @@ function scopeTests(target: Target): void {
     for (const [method, path, body] of edits) expect((await reader(method, path, body)).status).toBe(403)
   })
 
+  test('a token makes no other that may do more, or for longer', async () => {
+    const refused = (manage: Manage, more: object) => manage('POST', '/tokens', { name: newName(), ...more })
+    const editor = await as({ permissions: ['edit'] })
+    for (const permissions of [undefined, ['run'], ['read'], ['run', 'read', 'edit'], ['edit', 'read']]) {
+      const { status, errors, text } = await refused(editor, { permissions })
+      expect([status, errors[0]?.path]).toEqual([403, ['body', 'permissions']])
+      expect(text).not.toContain('tl_')
+    }
+    expect((await refused(editor, { permissions: ['edit'] })).status).toBe(200)
+    const soon = new Date(Date.now() + 60_000).toISOString()
+    const brief = await as({ permissions: ['edit', 'run'], expires_at: soon })
+    for (const expires_at of [undefined, null, new Date(Date.now() + 120_000).toISOString()]) {
+      const { status, errors } = await refused(brief, { expires_at })
+      expect([status, errors[0]?.path]).toEqual([403, ['body', 'expires_at']])
+    }
+    expect((await refused(brief, { expires_at: soon })).status).toBe(200)
+  })
+
   test('a token of one gateway sees that one alone, and nothing of the account', async () => {
     const [mine, other] = [await makeGateway(manage), await makeGateway(manage)]
     const owner = await as({ permissions: ['read', 'edit'], gateways: [mine] })

@@ -2,10 +2,10 @@ import { request as httpRequest } from 'node:http'
 import { expect, test } from 'vitest'
 import { at, chat, ended, ledger, newKey, now, post, seen, upstream } from '../client.ts'
 import { tokens } from '../config.ts'
-import { slowMs } from '../prompt.ts'
 import type { Target } from '../target.ts'
 import { isStream, item, open, streamed, textOf, truth } from './run-kit.ts'
 
+const cancelMs = 100
 /** Bytes that no buffers on the way would hold. */
 const long = 60 << 20
 
@@ -94,7 +94,7 @@ function httpSuite(target: Target): void {
     const left = now()
     const stopped = await fetch(at(target, `/run/${long.headers.get('cf-aig-run-id')}`), { method: 'DELETE' })
     expect(await stopped.json()).toMatchObject({ outcome: 'cancelled', upstreamStopped: true })
-    expect((await ended(target, other))!.closedAt! - left).toBeLessThanOrEqual(slowMs)
+    expect((await ended(target, other))!.closedAt! - left).toBeLessThanOrEqual(cancelMs)
     await expect(long.text()).rejects.toThrow()
   })
 

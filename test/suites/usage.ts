@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { at, chat, connect, ended, ledger, newKey, now, post, seen, upstream } from '../client.ts'
-import { slowMs } from '../prompt.ts'
 import type { Target } from '../target.ts'
 import type { Control } from '../upstream/control.ts'
 
+const cancelMs = 100
 /** Of a row that tells the usage of a stream only when asked. */
 const path = '/vllm/chat/completions'
 const body =
@@ -122,7 +122,7 @@ export function usageSuite(target: Target): void {
     leaving.abort()
     const entry = await ended(target, key)
     expect(entry?.how).toBe('client_closed')
-    expect(entry!.closedAt! - left).toBeLessThanOrEqual(slowMs)
+    expect(entry!.closedAt! - left).toBeLessThanOrEqual(cancelMs)
   })
 
   test('what the provider breaks off is broken for the client', async () => {

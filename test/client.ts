@@ -27,6 +27,8 @@ export interface GatewayFrame {
 }
 
 const waitMs = 10_000
+/** Long answers may have far to go. */
+const endMs = 15_000
 let counter = 0
 
 /** A label no other test has, for the ledger and for event ids. */
@@ -71,7 +73,7 @@ export async function seen(target: Target, key: string): Promise<Entry> {
 /** Wait until the request with this key has ended, and tell how. */
 export async function ended(target: Target, key: string): Promise<Entry | null> {
   return (
-    await fetch(`${target.upstream}/ledger/closed?key=${key}&timeout=5000`)
+    await fetch(`${target.upstream}/ledger/closed?key=${key}&timeout=${endMs}`)
   ).json() as Promise<Entry | null>
 }
 

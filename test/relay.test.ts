@@ -2,8 +2,9 @@ import { createHash, type Hash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { ended, newKey, now } from './client.ts'
+import { ended, newKey } from './client.ts'
 import { type Started, startEmulator, startGateway } from './launch.ts'
+import { cancelMs, clock, stoppedAfter, timeOf } from './prompt.ts'
 import { type Relayed, type RelayOptions, refused, relay } from './relay-client.ts'
 import type { Target } from './target.ts'
 
@@ -11,7 +12,6 @@ const sessions = 1_000
 /** Opened at once; a listening socket queues no more. */
 const opening = 100
 const framesEach = 40
-const closeMs = 100
 const mebibyte = 1 << 20
 
 let emulator: Started
@@ -79,19 +79,25 @@ test('1,000 sessions at once: every frame once, in order, as it was sent, and ea
   const hashes = await Promise.all(all.map((session, index) => exchange(index, session)))
   expect(hashes.filter(([sent, heard]) => sent !== heard)).toEqual([])
 
-  for (let index = 0; index < 20; index += 1) {
-    const began = now()
-    all[index]!.socket.close(4_000 + index, 'enough')
-    const entry = await ended(target, keys[index]!)
-    expect(entry).toMatchObject({ closeCode: 4_000 + index, closeReason: 'enough' })
-    expect(entry!.closedAt! - began).toBeLessThan(closeMs)
+  let index = 0
+  const leave = async () => {
+    const left = await clock(target)
+    const [{ socket }, key] = [all[index]!, keys[index]!]
+    socket.close(4_000 + index, 'enough')
+    const ms = await stoppedAfter(target, key, left)
+    expect(await ended(target, key)).toMatchObject({ closeCode: 4_000 + index, closeReason: 'enough' })
+    index += 1
+    return ms
+  }
+  const beLeft = async () => {
     const key = newKey()
     const { closed } = await open({ control: { key, close: [4_500 + index, 'bye'], interval: 20 } })
     expect(await closed).toMatchObject({ code: 4_500 + index, reason: 'bye' })
-    const closedAt = now()
-    const { finishedAt } = (await ended(target, key))!
-    expect(closedAt - finishedAt!).toBeLessThan(closeMs)
+    const closedAt = await clock(target)
+    return closedAt - (await ended(target, key))!.finishedAt!
   }
+  while (index < 20)
+    for (const attempt of [leave, beLeft]) expect(await timeOf(attempt)).toBeLessThanOrEqual(cancelMs)
   for (const { socket } of all) socket.terminate()
 })
 

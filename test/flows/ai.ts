@@ -1,6 +1,6 @@
 import { createOpenAI } from '@ai-sdk/openai'
 import { generateText, jsonSchema, streamText, tool } from 'ai'
-import { call, check, checkStopped, endless, type Flow, faultOf, now, said, sse, told } from './kit.ts'
+import { call, check, checkStops, endless, type Flow, faultOf, leaveStream, said, sse, told } from './kit.ts'
 import { toolStream } from './openai.ts'
 
 /** The AI SDK. */
@@ -36,16 +36,16 @@ export const aiFlows: Flow[] = [
     name: "ai: an aborted stream stops the provider, errors are the SDK's own",
     async run(way) {
       const openai = createOpenAI({ apiKey: 'k', baseURL: way.url('openai'), fetch: way.fetch })
-      const [key, controller] = [way.newKey(), new AbortController()]
-      const { textStream } = streamText({
-        model: openai.chat(endless(key)),
-        prompt: 'x',
-        maxRetries: 0,
-        abortSignal: controller.signal,
+      await checkStops(way, async (key) => {
+        const controller = new AbortController()
+        const { textStream } = streamText({
+          model: openai.chat(endless(key)),
+          prompt: 'x',
+          maxRetries: 0,
+          abortSignal: controller.signal,
+        })
+        return leaveStream(way, textStream, () => controller.abort())
       })
-      for await (const _ of textStream) break
-      controller.abort()
-      await checkStopped(way, key, now())
       const model = openai.chat('emulate?status=500')
       const fault = await faultOf(generateText({ model, prompt: 'x', maxRetries: 0 }))
       check(fault.name === 'AI_APICallError' && fault.statusCode === 500, fault)

@@ -1,12 +1,12 @@
 import Anthropic from '@anthropic-ai/sdk'
 import {
   check,
-  checkStopped,
+  checkStops,
   endless,
   type Flow,
   faultOf,
+  leaveStream,
   model,
-  now,
   said,
   sse,
   streamOf,
@@ -81,10 +81,9 @@ export const anthropicFlows: Flow[] = [
     name: "anthropic: an aborted stream stops the provider, errors are the SDK's own",
     async run(way) {
       const client = anthropicOf(way)
-      const key = way.newKey()
-      const stream = await client.messages.create({ ...message, model: endless(key), stream: true })
-      for await (const _ of stream) break
-      await checkStopped(way, key, now())
+      await checkStops(way, async (key) =>
+        leaveStream(way, await client.messages.create({ ...message, model: endless(key), stream: true })),
+      )
       const fault = await faultOf(client.messages.create({ ...message, model: 'emulate?status=529' }))
       check(fault instanceof Anthropic.APIError && fault.status === 529, fault)
     },

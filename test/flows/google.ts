@@ -1,12 +1,12 @@
 import { ApiError, GoogleGenAI, type HttpOptions } from '@google/genai'
 import {
   check,
-  checkStopped,
+  checkStops,
   type Flow,
   faultOf,
   json,
+  leaveStream,
   model,
-  now,
   said,
   sse,
   streamOf,
@@ -56,13 +56,13 @@ export const googleFlows: Flow[] = [
   {
     name: "google: an aborted stream stops the provider, errors are the SDK's own",
     async run(way) {
-      const [key, controller] = [way.newKey(), new AbortController()]
-      const endless = googleOf(way, { headers: told({ interval: 20, events: 500, key }) })
-      const config = { abortSignal: controller.signal }
-      const stream = await endless.models.generateContentStream({ ...asked, config })
-      for await (const _ of stream) break
-      controller.abort()
-      await checkStopped(way, key, now())
+      await checkStops(way, async (key) => {
+        const controller = new AbortController()
+        const endless = googleOf(way, { headers: told({ interval: 20, events: 500, key }) })
+        const config = { abortSignal: controller.signal }
+        const stream = await endless.models.generateContentStream({ ...asked, config })
+        return leaveStream(way, stream, () => controller.abort())
+      })
       for (const status of [400, 429, 503]) {
         const { models } = googleOf(way, { headers: told({ status }) })
         const fault = await faultOf(models.generateContent(asked))

@@ -1,6 +1,6 @@
 import type { Fetch } from '../../src/client/index.ts'
+import { cancelMs, clock, stoppedAfter, timeOf } from '../prompt.ts'
 import type { Control } from '../upstream/control.ts'
-import type { Entry } from '../upstream/ledger.ts'
 
 /** Through what an SDK reaches the emulator, and where the emulator tells what it saw. */
 export interface Way {
@@ -19,7 +19,6 @@ export interface Flow {
   run(way: Way): Promise<void>
 }
 
-const cancelMs = 100
 export const model = 'm'
 export const user = (content: string): [{ role: 'user'; content: string }] => [{ role: 'user', content }]
 export const said = 'You said: hello'
@@ -43,14 +42,29 @@ export async function faultOf(
 /** Headers with which the emulator does as it is told. */
 export const told = (control: Control): Record<string, string> => ({ 'x-upstream': JSON.stringify(control) })
 
-/** The provider's connection has closed within 100 ms of `left`. */
-export async function checkStopped({ upstream }: Way, key: string, left: number): Promise<void> {
-  const response = await fetch(`${upstream}/ledger/closed?key=${key}&timeout=5000`)
-  const entry = (await response.json()) as Entry | null
-  check(entry?.how === 'client_closed' && (entry.closedAt ?? Number.NaN) - left <= cancelMs, entry)
+/** `leave` asks under a key, and leaves; it returns when. The provider's connection has closed 100 ms later. */
+export async function checkStops(way: Way, leave: (key: string) => Promise<number>): Promise<void> {
+  const ms = await timeOf(async () => {
+    const key = way.newKey()
+    return stoppedAfter(way, key, await leave(key))
+  })
+  check(ms <= cancelMs, ms)
 }
 
-export const now = (): number => performance.timeOrigin + performance.now()
+/** Take the first of a stream, and leave it, by the end of its loop or by `abort`; returns when. */
+export async function leaveStream(
+  way: Way,
+  stream: AsyncIterable<unknown>,
+  abort: () => void = () => undefined,
+): Promise<number> {
+  let left = Number.NaN
+  for await (const _ of stream) {
+    left = await clock(way)
+    abort()
+    break
+  }
+  return left
+}
 export const endless = (key: string): string => `emulate?interval=20&events=500&key=${key}`
 
 export const call = { name: 'weather', arguments: '{"city":"Oslo"}' }

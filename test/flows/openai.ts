@@ -1,14 +1,15 @@
 import OpenAI from 'openai'
+import { clock } from '../prompt.ts'
 import {
   call,
   check,
-  checkStopped,
+  checkStops,
   endless,
   type Flow,
   faultOf,
   json,
+  leaveStream,
   model,
-  now,
   said,
   sse,
   streamOf,
@@ -122,24 +123,22 @@ export const openaiFlows: Flow[] = [
     name: 'openai: an aborted stream, and an aborted wait, stop the provider',
     async run(way) {
       const client = openaiOf(way)
-      const [key, hung] = [way.newKey(), way.newKey()]
-      const stream = await client.chat.completions.create({
-        model: endless(key),
-        messages: user('x'),
-        stream: true,
+      await checkStops(way, async (key) => {
+        const asked = { model: endless(key), messages: user('x'), stream: true } as const
+        return leaveStream(way, await client.chat.completions.create(asked))
       })
-      for await (const _ of stream) break
-      await checkStopped(way, key, now())
-      const controller = new AbortController()
-      const asked = client.chat.completions.create(
-        { model: `emulate?hang=headers&key=${hung}`, messages: user('x') },
-        { signal: controller.signal },
-      )
-      await fetch(`${way.upstream}/ledger/seen?key=${hung}`)
-      controller.abort()
-      const left = now()
-      check((await faultOf(asked)) instanceof OpenAI.APIUserAbortError, 'abort')
-      await checkStopped(way, hung, left)
+      await checkStops(way, async (key) => {
+        const controller = new AbortController()
+        const asked = client.chat.completions.create(
+          { model: `emulate?hang=headers&key=${key}`, messages: user('x') },
+          { signal: controller.signal },
+        )
+        await fetch(`${way.upstream}/ledger/seen?key=${key}`)
+        const left = await clock(way)
+        controller.abort()
+        check((await faultOf(asked)) instanceof OpenAI.APIUserAbortError, 'abort')
+        return left
+      })
     },
   },
   {

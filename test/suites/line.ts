@@ -1,16 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { connect, type Line } from '../../src/client/index.ts'
-import { at, chat, ended, type GatewayFrame, ledger, newKey, now, post, seen, upstream } from '../client.ts'
+import { at, chat, ended, type GatewayFrame, ledger, newKey, post, seen, upstream } from '../client.ts'
 import { configFor, env, tokens } from '../config.ts'
 import { flows } from '../flows/flows.ts'
 import { startGateway } from '../launch.ts'
+import { cancelMs, clock, stoppedAfter, timeOf } from '../prompt.ts'
 import { startProxy } from '../proxy.ts'
 import type { Target } from '../target.ts'
 import { until, watch } from '../unit/line-kit.ts'
 import type { Control } from '../upstream/control.ts'
 
-const cancelMs = 100
 const path = 'chat/completions'
 const cutMs = 300
 const streams = 1_000
@@ -117,19 +117,42 @@ function fetchSuite(target: Target): void {
 
   test('an aborted line.fetch closes the provider’s connection within 100 ms', async () => {
     const line = await connect(at(target))
-    for (const control of [{ interval: 20, events: 1_000 }, { hang: 'headers' }] as const) {
+    const stream = async () => {
       const [key, controller] = [newKey(), new AbortController()]
-      const asked = ask(line, { ...control, key }, 'x', { signal: controller.signal }).then((r) => r.text())
+      const { signal } = controller
+      const response = await ask(line, { interval: 20, events: 1_000, key }, 'x', { signal })
+      const reader = response.body!.getReader()
+      for (let text = ''; !/"content":"\w/.test(text); ) {
+        const { done, value } = await reader.read()
+        expect(done, text).toBe(false)
+        text += new TextDecoder().decode(value)
+      }
+      const left = await clock(target)
+      controller.abort()
+      await expect(untilEnd(reader)).rejects.toMatchObject({ name: 'AbortError' })
+      const ms = await stoppedAfter(target, key, left)
+      const url = at(target, `/run/${response.headers.get('cf-aig-run-id')}`)
+      const state = async () => (await fetch(url)).json() as Promise<{ usage?: { outputTokens: number } }>
+      await expect.poll(state, { timeout: 5_000 }).toMatchObject({
+        state: 'done',
+        outcome: 'cancelled',
+        upstreamStopped: true,
+        usage: { basis: 'estimated' },
+      })
+      expect((await state()).usage?.outputTokens).toBeGreaterThan(0)
+      return ms
+    }
+    const wait = async () => {
+      const [key, controller] = [newKey(), new AbortController()]
+      const asked = ask(line, { hang: 'headers', key }, 'x', { signal: controller.signal })
       asked.catch(() => undefined)
       await seen(target, key)
-      await new Promise((wake) => setTimeout(wake, 50))
-      const left = now()
+      const left = await clock(target)
       controller.abort()
-      const entry = await ended(target, key)
-      expect(entry?.how).toBe('client_closed')
-      expect(entry!.closedAt! - left).toBeLessThanOrEqual(cancelMs)
       await expect(asked).rejects.toMatchObject({ name: 'AbortError' })
+      return stoppedAfter(target, key, left)
     }
+    for (const attempt of [stream, wait]) expect(await timeOf(attempt)).toBeLessThanOrEqual(cancelMs)
     line.close()
   })
 
@@ -146,6 +169,10 @@ function fetchSuite(target: Target): void {
     expect([types[0], types.at(-1)]).toEqual(['universal.created', 'universal.done'])
     line.close()
   })
+}
+
+async function untilEnd(reader: ReadableStreamDefaultReader<unknown>): Promise<void> {
+  while (!(await reader.read()).done);
 }
 
 function cutSuite(target: Target): void {
@@ -273,10 +300,7 @@ function killSuite(target: Target): void {
     await first.kill()
     const incomplete = expect.objectContaining({ name: 'LineError', code: 'incomplete' })
     await expect(waiting).rejects.toEqual(incomplete)
-    const readOn = async (reader: (typeof readers)[number]) => {
-      while (!(await reader.read()).done);
-    }
-    for (const reader of readers) await expect(readOn(reader)).rejects.toEqual(incomplete)
+    for (const reader of readers) await expect(untilEnd(reader)).rejects.toEqual(incomplete)
     expect(await (await ask(line, {}, 'again')).text()).toBe(await truth(target, {}, 'again'))
     expect(await ledger(target, key)).toHaveLength(10)
     expect(await ledger(target, hung)).toHaveLength(1)

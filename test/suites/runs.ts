@@ -1,11 +1,23 @@
 import { expect, test } from 'vitest'
-import { at, chat, ended, type LineOptions, ledger, newKey, now, post, seen, upstream } from '../client.ts'
+import {
+  at,
+  chat,
+  ended,
+  type GatewayFrame,
+  type Line,
+  type LineOptions,
+  ledger,
+  newKey,
+  post,
+  seen,
+  upstream,
+} from '../client.ts'
 import { tokens } from '../config.ts'
+import { cancelMs, clock, stoppedAfter, timeOf } from '../prompt.ts'
 import type { Target } from '../target.ts'
 import type { Control } from '../upstream/control.ts'
 import { again, isStream, item, open, streamed, textOf, truth } from './run-kit.ts'
 
-const cancelMs = 100
 /** PROTOCOL.md, "trunkline.v1". */
 export function runsSuite(target: Target): void {
   messagesSuite(target)
@@ -226,23 +238,27 @@ function rawSuite(target: Target): void {
 }
 
 function stopSuite(target: Target): void {
-  test('universal.cancel stops the provider, and says so', async () => {
+  const cancelled: [title: string, control: Control, by: 'eventId' | 'runId'][] = [
+    ['inside a stream', { interval: 20, events: 1_000 }, 'eventId'],
+    ['inside a stream, by runId', { interval: 20, events: 1_000 }, 'runId'],
+    ['before headers', { hang: 'headers' }, 'eventId'],
+    ['inside a body', { hang: 'body' }, 'eventId'],
+  ]
+  test.each(cancelled)(
+    'universal.cancel stops the provider within 100 ms, and says so: %s',
+    async (...one) => {
+      const [, control, by] = one
+      const line = await open(target)
+      expect(await timeOf(() => cancel(target, line, control, by))).toBeLessThanOrEqual(cancelMs)
+      line.close()
+    },
+  )
+
+  test('universal.cancel of what is over, or never was, is no error', async () => {
     const line = await open(target)
-    for (const control of [{ interval: 20, events: 1_000 }, { hang: 'headers' }, { hang: 'body' }] as const) {
-      const key = newKey()
-      const eventId = line.create(item({ ...control, key }))
-      await seen(target, key)
-      if ('events' in control)
-        await line.next((frame) => frame.metadata?.eventId === eventId && Number(frame.metadata.seq) > 2)
-      const left = now()
-      line.send({ type: 'universal.cancel', eventId })
-      const done = (await line.result(eventId)).at(-1)
-      expect(done).toMatchObject({ metadata: { outcome: 'cancelled', upstreamStopped: true } })
-      if ('events' in control) expect(done?.metadata.usage).toMatchObject({ basis: 'estimated' })
-      const entry = await ended(target, key)
-      expect(entry!.closedAt! - left).toBeLessThanOrEqual(cancelMs)
-      line.send({ type: 'universal.cancel', eventId })
-    }
+    const eventId = line.create(item({}))
+    await line.result(eventId)
+    line.send({ type: 'universal.cancel', eventId })
     line.send({ type: 'universal.cancel', eventId: 'never-seen' })
     line.send({ type: 'session.ping' })
     await line.next((frame) => frame.type === 'session.pong')
@@ -265,18 +281,65 @@ function stopSuite(target: Target): void {
   })
 
   test('onDisconnect "stop" stops the provider with the socket, "detach" does not', async () => {
-    const line = await open(target)
-    const [stop, detach] = [newKey(), newKey()]
-    line.create(item({ key: stop, interval: 20, events: 1_000 }, { onDisconnect: 'stop' }))
-    line.create(item({ key: detach, interval: 20, events: 30 }))
-    await Promise.all([seen(target, stop), seen(target, detach)])
-    await line.next(isStream)
-    const left = now()
-    line.close()
-    const entry = await ended(target, stop)
-    expect(entry!.closedAt! - left).toBeLessThanOrEqual(cancelMs)
-    expect((await ended(target, detach))?.how).toBe('finished')
+    const attempt = async () => {
+      const line = await open(target)
+      const [stop, detach] = [newKey(), newKey()]
+      line.create(item({ key: stop, interval: 20, events: 1_000 }, { onDisconnect: 'stop' }))
+      line.create(item({ key: detach, interval: 20, events: 60 }))
+      await Promise.all([seen(target, stop), seen(target, detach)])
+      await line.next(isStream)
+      const left = await clock(target)
+      line.close()
+      const ms = await stoppedAfter(target, stop, left)
+      expect((await ended(target, detach))?.how).toBe('finished')
+      return ms
+    }
+    expect(await timeOf(attempt)).toBeLessThanOrEqual(cancelMs)
   })
+}
+
+/** Begin a run, and stop it: how long the provider's connection outlived that, in milliseconds. */
+async function cancel(
+  target: Target,
+  line: Line,
+  control: Control,
+  by: 'eventId' | 'runId',
+): Promise<number> {
+  const key = newKey()
+  const eventId = line.create(item({ ...control, key }))
+  await seen(target, key)
+  const isOwn = ({ metadata }: GatewayFrame) => metadata?.eventId === eventId
+  if (control.events) await line.next((frame) => isOwn(frame) && Number(frame.metadata.seq) > 2)
+  const runId = line.frames.find(isOwn)?.metadata.runId
+  const left = await clock(target)
+  line.send({ type: 'universal.cancel', ...(by === 'runId' ? { runId } : { eventId }) })
+  const frames = await line.result(eventId)
+  const done = frames.at(-1)!
+  expect(done).toMatchObject({
+    type: 'universal.done',
+    metadata: { eventId, outcome: 'cancelled', upstreamStopped: true },
+  })
+  const ms = await stoppedAfter(target, key, left)
+  if (control.events) {
+    // What the run came to: as many events as it says, each of them sent, and usage of the request and of them.
+    const told = streamed(frames).length
+    expect(done.metadata.seq).toBe(told - 1)
+    expect((await seen(target, key)).eventsSent).toBeGreaterThanOrEqual(told)
+    const { basis, inputTokens, outputTokens } = done.metadata.usage as Usage
+    expect(basis).toBe('estimated')
+    expect(inputTokens).toBeGreaterThan(0)
+    expect(outputTokens).toBeGreaterThan(0)
+    expect(outputTokens).toBeLessThan(told * 8)
+  }
+  const state = await fetch(at(target, `/run/${done.metadata.runId}`))
+  expect(await state.json()).toMatchObject({ state: 'done', outcome: 'cancelled', upstreamStopped: true })
+  return ms
+}
+
+interface Usage {
+  readonly basis: string
+  readonly inputTokens: number
+  readonly outputTokens: number
 }
 
 function onceSuite(target: Target): void {

@@ -125,6 +125,7 @@ export class Ledger {
     const key = asked.get('key')
     const timeoutMs = Number(asked.get('timeout') ?? waitMs)
     const fits = (entry: Entry): boolean => key === null || entry.key === key
+    if (path === '/ledger/now') return now()
     if (path === '/ledger/open') return this.#open.size
     if (path === '/ledger/seen') return this.#wait(fits, timeoutMs)
     if (path === '/ledger/closed') return this.#wait((entry) => fits(entry) && !!entry.how, timeoutMs)

@@ -11,7 +11,7 @@ import {
   tool,
 } from 'ai'
 import * as z from 'zod'
-import { check, checkStopped, type Flow, faultOf, now, type Way } from '../kit.ts'
+import { check, checkStops, type Flow, faultOf, leaveStream, type Way } from '../kit.ts'
 import { type CompatWire, modelOf, png, results, schemaOf, told } from './wires.ts'
 
 interface Client {
@@ -125,18 +125,17 @@ function flowsOf({ name, model, options }: Client, wire: CompatWire): readonly F
     {
       name: `${name} to ${wire.name}: an abort stops the provider, an error is the SDK's own`,
       async run(way) {
-        const key = way.newKey()
-        const controller = new AbortController()
-        const { textStream } = streamText({
-          model: model(way, wire),
-          prompt: 'x',
-          abortSignal: controller.signal,
-          headers: told({ interval: 20, events: 500, key }),
-          ...more,
+        await checkStops(way, async (key) => {
+          const controller = new AbortController()
+          const { textStream } = streamText({
+            model: model(way, wire),
+            prompt: 'x',
+            abortSignal: controller.signal,
+            headers: told({ interval: 20, events: 500, key }),
+            ...more,
+          })
+          return leaveStream(way, textStream, () => controller.abort())
         })
-        for await (const _ of textStream) break
-        controller.abort()
-        await checkStopped(way, key, now())
         const failing = generateText({
           model: model(way, wire),
           prompt: 'x',

@@ -1,5 +1,5 @@
 import Anthropic from '@anthropic-ai/sdk'
-import { check, checkStopped, type Flow, faultOf, now, user, type Way } from '../kit.ts'
+import { check, checkStops, type Flow, faultOf, leaveStream, user, type Way } from '../kit.ts'
 import { type CompatWire, modelOf, png, results, schemaOf, told } from './wires.ts'
 
 const clientOf = ({ url, fetch }: Way): Anthropic =>
@@ -103,15 +103,12 @@ export const anthropicFlowsOf = (wire: CompatWire): readonly Flow[] => {
         ]
         const seen = await clientOf(way).messages.create({ ...body, messages: [{ role: 'user', content }] })
         check(textOf(seen).includes('I see image/png'), seen)
-        const key = way.newKey()
-        const headers = told({ interval: 20, events: 500, key })
-        const stream = await clientOf(way).messages.create(
-          { ...body, messages: user('x'), stream: true },
-          { headers },
-        )
-        for await (const { type } of stream) if (type === 'content_block_delta') break
-        stream.controller.abort()
-        await checkStopped(way, key, now())
+        await checkStops(way, async (key) => {
+          const headers = told({ interval: 20, events: 500, key })
+          const asked = { ...body, messages: user('x'), stream: true } as const
+          const stream = await clientOf(way).messages.create(asked, { headers })
+          return leaveStream(way, stream, () => stream.controller.abort())
+        })
         const failing = clientOf(way).messages.create(
           { ...body, messages: user('x') },
           { headers: told({ status: 429 }) },

@@ -1,7 +1,7 @@
 import OpenAI from 'openai'
 import { zodResponseFormat } from 'openai/helpers/zod'
 import * as z from 'zod'
-import { check, checkStopped, type Flow, faultOf, now, user, type Way } from '../kit.ts'
+import { check, checkStops, type Flow, faultOf, leaveStream, user, type Way } from '../kit.ts'
 import { type CompatWire, modelOf, png, results, schemaOf, told } from './wires.ts'
 
 const clientOf = ({ url, fetch }: Way): OpenAI =>
@@ -119,12 +119,11 @@ export const openaiFlowsOf = (wire: CompatWire): readonly Flow[] => [
     name: `openai to ${wire.name}: an abort stops the provider, an error is the provider's own`,
     async run(way) {
       const client = clientOf(way)
-      const key = way.newKey()
-      const headers = told({ interval: 20, events: 500, key })
       const asked = { model: modelOf(wire), messages: user('x') }
-      const stream = await client.chat.completions.create({ ...asked, stream: true }, { headers })
-      for await (const _ of stream) break
-      await checkStopped(way, key, now())
+      await checkStops(way, async (key) => {
+        const headers = told({ interval: 20, events: 500, key })
+        return leaveStream(way, await client.chat.completions.create({ ...asked, stream: true }, { headers }))
+      })
       for (const stream of [false, true]) {
         const failing = client.chat.completions.create(
           { ...asked, stream },

@@ -40,6 +40,8 @@ const shared = new Set([
   'hash',
   'loopback',
   'streams',
+  'plain',
+  'fields',
   'splitter',
   'eventstream',
   'pause',

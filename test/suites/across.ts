@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
+import process from 'node:process'
 import { createInterface } from 'node:readline'
 import { buffer } from 'node:stream/consumers'
 import { expect, test } from 'vitest'
@@ -24,7 +25,7 @@ async function kill(client: ChildProcess): Promise<void> {
 /** A client on a socket, in its own process, that is killed once it has `taken` events. */
 async function beginOnSocket(target: Target, control: Control): Promise<{ runId: string; had: string }> {
   const words = [join(root, 'test/leaver.ts'), at(target), JSON.stringify(item(control))]
-  const client = spawn('node', words, { stdio: ['ignore', 'pipe', 'inherit'] })
+  const client = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'inherit'] })
   const told: string[] = []
   for await (const line of createInterface(client.stdout)) {
     told.push(JSON.parse(line) as string)

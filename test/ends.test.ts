@@ -1,6 +1,8 @@
 import { once } from 'node:events'
 import { connect as dial } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
+import { connect as connectLine } from '../src/client/index.ts'
 import {
   at,
   chat,
@@ -120,19 +122,33 @@ describe.each(runtimes)('%s', (runtime) => {
 
   test('a provider that is killed leaves incomplete answers on every way in', async () => {
     const { target, gateway, emulator } = await startPair(runtime)
-    const [base, own] = await Promise.all([connect(target), connect(target, v1)])
+    const to = { gateway: 'patient' } // which tries three times, but nothing of which a part was told
+    const [base, own] = await Promise.all([connect(target, to), connect(target, { ...v1, ...to })])
     const streams = [base, own].map((line) => [line, line.create(item(long))] as const)
-    const url = at(target, '/openai/chat/completions')
+    const url = at(target, '/openai/chat/completions', 'patient')
     const http = await post(url, chat('x', { stream: true }), upstream(long))
+    const line = await connectLine(at(target, '', 'patient'))
+    const init = {
+      method: 'POST',
+      body: JSON.stringify(chat('x', { stream: true })),
+      headers: upstream(long),
+    }
+    const fetched = await line.fetch(url, init)
     await Promise.all([base.next(isStream), own.next(isStream)])
     await emulator.kill()
+    const second = await startEmulator(emulator)
     for (const [line, eventId] of streams) {
       const done = (await line.result(eventId)).at(-1)
       expect(done).toMatchObject({ type: 'universal.done', error: { code: 'provider_failed' } })
       expect(done?.metadata.outcome ?? done?.metadata.status).toBe('incomplete')
     }
     await broken(http)
+    await expect(fetched.text()).rejects.toMatchObject({ code: 'incomplete' })
+    await sleep(500) // longer than any wait before another try
+    expect(await (await fetch(`${second.url}/ledger`)).json()).toEqual([])
+    line.close()
     await gateway.stop()
+    await second.stop()
   })
 
   test('a gateway that is killed leaves nothing that looks whole, and nothing is called again', async () => {

@@ -4,7 +4,7 @@ import { connect, type Line } from '../../src/client/index.ts'
 import { at, chat, ended, type GatewayFrame, ledger, newKey, post, seen, upstream } from '../client.ts'
 import { configFor, env, tokens } from '../config.ts'
 import { flows } from '../flows/flows.ts'
-import { startGateway } from '../launch.ts'
+import { type Started, startGateway } from '../launch.ts'
 import { cancelMs, clock, stoppedAfter, timeOf } from '../prompt.ts'
 import { startProxy } from '../proxy.ts'
 import type { Target } from '../target.ts'
@@ -279,13 +279,13 @@ function delaySuite(target: Target): void {
 const portOf = (url: string): number => Number(new URL(url).port)
 
 function killSuite(target: Target): void {
-  test('streams of a gateway that is killed end incomplete, and none is asked for again', {
+  test('streams of a gateway that is killed and started again end incomplete, and none is asked for again', {
     timeout: 60_000,
   }, async () => {
-    const start = () => startGateway(target.runtime, configFor(target.upstream), env)
-    const [first, second] = await Promise.all([start(), start()])
-    const proxy = await startProxy(portOf(first.url))
-    const line = await connect(`ws://127.0.0.1:${proxy.port}/v1/default/default`)
+    const start = (again?: Started) =>
+      startGateway(target.runtime, configFor(target.upstream), env, [], again)
+    const first = await start()
+    const line = await connect(`${first.url}/v1/default/default`)
     const [key, hung] = [newKey(), newKey()]
     const readers = await Promise.all(
       Array.from({ length: 10 }, async (_, index) => {
@@ -296,8 +296,8 @@ function killSuite(target: Target): void {
     for (const reader of readers) expect((await reader.read()).value).toContain('data: ')
     const waiting = ask(line, { key: hung, hang: 'headers' }, 'x')
     await seen(target, hung)
-    proxy.aim(portOf(second.url))
     await first.kill()
+    const second = await start(first)
     const incomplete = expect.objectContaining({ name: 'LineError', code: 'incomplete' })
     await expect(waiting).rejects.toEqual(incomplete)
     for (const reader of readers) await expect(untilEnd(reader)).rejects.toEqual(incomplete)
@@ -305,7 +305,6 @@ function killSuite(target: Target): void {
     expect(await ledger(target, key)).toHaveLength(10)
     expect(await ledger(target, hung)).toHaveLength(1)
     line.close()
-    await proxy.close()
-    await Promise.all([first.stop(), second.stop()])
+    await second.stop()
   })
 }

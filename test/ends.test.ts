@@ -23,7 +23,7 @@ import type { Target } from './target.ts'
 
 const v1 = { protocols: ['trunkline.v1'] }
 const isStream = (frame: GatewayFrame): boolean => frame.type === 'universal.stream'
-const long = { interval: 20, events: 500 }
+const long = { interval: 20, events: 2_000 }
 /** Of the test in which nothing may be waited for that long. */
 const drainMs = 15_000
 const item = (control: object, more: object = {}): object => ({
@@ -90,7 +90,7 @@ async function toldOf(target: Target, line: Line, runId: string, token: string):
   return told
 }
 
-describe.each(runtimes)('%s', (runtime) => {
+describe.each(runtimes)('%s', { timeout: 60_000 }, (runtime) => {
   test('who has another token cannot tell a run from one that has expired, or never was', async () => {
     const { target, gateway, emulator } = await startPair(runtime, { detachSeconds: 1 })
     const [mine, theirs] = await Promise.all(

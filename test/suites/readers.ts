@@ -62,7 +62,7 @@ function windowSuite(target: Target): void {
 function httpSuite(target: Target): void {
   test('HTTP: a detached run goes on, is read elsewhere, told of, and stopped', async () => {
     const key = newKey()
-    const control = { key, interval: 10, events: 60 }
+    const control = { key, interval: 40, events: 60 }
     const leaving = new AbortController()
     const url = at(target, '/openai/chat/completions')
     const body = JSON.stringify(chat('héllo wörld', { stream: true }))

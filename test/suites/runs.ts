@@ -404,7 +404,7 @@ function onceSuite(target: Target): void {
       headers: { 'cf-aig-authorization': `Bearer ${token}` },
     })
     const mine = await open(target, as(tokens.locked))
-    const eventId = mine.create(item({ events: 500, interval: 10 }))
+    const eventId = mine.create(item({ events: 2_000, interval: 20 }))
     const { runId } = (await mine.next((frame) => frame.type === 'universal.created')).metadata
     const theirs = await again(target, mine.id, as(tokens.all))
     expect(theirs.frames[0]).toMatchObject({ session: { resumed: false } })

@@ -155,7 +155,8 @@ function orderOf({ orderBy, direction }: Pick<LogQuery, 'orderBy' | 'direction'>
   const column = columnOf(orderBy)
   const type: string | undefined = columns[orderBy as keyof LogRow]
   const isKnown = orderBy === 'id' || orderBy === 'tokens' || type?.endsWith('NOT NULL')
-  return `ORDER BY ${isKnown ? '' : `${column} IS NULL, `}${column} ${direction === 'asc' ? 'ASC' : 'DESC'}, id DESC`
+  const way = direction === 'asc' ? 'ASC' : 'DESC'
+  return `ORDER BY ${isKnown ? '' : `${column} IS NULL, `}${column} ${way}, id ${way}`
 }
 
 /** Remove what a query finds, a few at a time, so that nobody waits for long; it takes its limit last. */

@@ -8,13 +8,14 @@ import {
   ended,
   type GatewayFrame,
   type Line,
+  type LineOptions,
   ledger,
   newKey,
   post,
   seen,
   upstream,
 } from './client.ts'
-import { configFor, env } from './config.ts'
+import { configFor, env, tokens } from './config.ts'
 import { type RuntimeName, runtimes, type Started, startEmulator, startGateway } from './launch.ts'
 import type { Target } from './target.ts'
 
@@ -58,7 +59,65 @@ async function taken(line: Line): Promise<void> {
 /** The end of a body that must not look like one. */
 const broken = (response: Response): Promise<unknown> => expect(response.text()).rejects.toThrow()
 
+/** Of the gateway that wants a token. */
+const as = (token: string): LineOptions & { headers: Record<string, string> } => ({
+  gateway: 'locked',
+  headers: { 'cf-aig-authorization': `Bearer ${token}` },
+})
+
+/** All that a token is told of a run, over a socket and over HTTP, but for the run's id and the request's. */
+async function toldOf(target: Target, line: Line, runId: string, token: string): Promise<unknown> {
+  const told: unknown[] = []
+  for (const type of ['universal.resume', 'universal.cancel']) {
+    const from = line.frames.length
+    line.send({ type, runId })
+    const { metadata, ...frame } = await line.next((one) => line.frames.indexOf(one) >= from)
+    expect(metadata).toEqual({ runId })
+    told.push(frame)
+  }
+  for (const [method, path] of [
+    ['GET', ''],
+    ['DELETE', ''],
+    ['GET', '/resume?from=0'],
+  ] as const) {
+    const url = at(target, `/run/${runId}${path}`, 'locked')
+    const response = await fetch(url, { method, headers: as(token).headers })
+    const headers = [...response.headers].filter(([name]) => !/^(date|cf-aig-request-id)$/.test(name))
+    told.push([response.status, headers, await response.text()])
+  }
+  return told
+}
+
 describe.each(runtimes)('%s', (runtime) => {
+  test('who has another token cannot tell a run from one that has expired, or never was', async () => {
+    const { target, gateway, emulator } = await startPair(runtime, { detachSeconds: 1 })
+    const [mine, theirs] = await Promise.all(
+      [tokens.locked, tokens.all].map((token) => connect(target, { ...v1, ...as(token) })),
+    )
+    const live = mine!.create(item(long))
+    const over = mine!.create(item({ events: 3 }))
+    const expired = String((await mine!.result(over)).at(-1)?.metadata.runId)
+    const running = await mine!.next(({ metadata }) => metadata?.eventId === live)
+    const runId = String(running.metadata.runId)
+    const own = at(target, `/run/${expired}`, 'locked')
+    const status = async () => (await fetch(own, as(tokens.locked))).status
+    await expect.poll(status, { timeout: 10_000, interval: 100 }).toBe(404)
+    const ids = [expired, `${runId}zzz`, '0199aaaa-0000-7000-8000-000000000000-0', runId]
+    const told: unknown[] = []
+    for (const id of ids) told.push(await toldOf(target, theirs!, id, tokens.all))
+    for (const one of told) expect(one).toEqual(told[0])
+    const refused = { type: 'universal.error', error: { code: 'forbidden', retryable: false } }
+    const missing = [404, expect.anything(), '{"error":"Request not found"}']
+    expect(told[0]).toMatchObject([refused, refused, missing, missing, missing])
+    // It is still there, for whom it belongs to, who is told that the other one was his.
+    mine!.send({ type: 'universal.resume', runId: expired, eventId: 'late' })
+    expect((await mine!.result('late')).at(-1)).toMatchObject({ error: { code: 'expired' } })
+    mine!.send({ type: 'universal.cancel', runId })
+    expect((await mine!.result(live)).at(-1)).toMatchObject({ metadata: { outcome: 'cancelled' } })
+    await gateway.stop()
+    await emulator.stop()
+  })
+
   test('a provider that is killed leaves incomplete answers on every way in', async () => {
     const { target, gateway, emulator } = await startPair(runtime)
     const [base, own] = await Promise.all([connect(target), connect(target, v1)])

@@ -4,6 +4,7 @@ import { limits } from '../src/limits.ts'
 import { isLoopback } from '../src/loopback.ts'
 import { createConnect } from './connect.ts'
 import { hooksFor } from './crossws.ts'
+import { createFetch } from './fetch.ts'
 import { idleSeconds, isUpgrade, report, type ServeOptions, type Server, toUrl } from './server.ts'
 import { givenBy } from './sqlite.ts'
 
@@ -46,11 +47,10 @@ function selectable(connect: Runtime['connect']): Runtime['connect'] {
 export async function serve(given: Config, { port, host, env, data }: ServeOptions): Promise<Server> {
   const config = { ...given, isLocal: isLoopback(host) }
   const { WebSocket } = (await import(socketModule)) as typeof import('ws')
-  const init = { timeout: false } // Bun's own option: no end after five minutes
   const gateway = createGateway(
     config,
     {
-      fetch: (request, signal) => fetch(request, { ...init, signal } as RequestInit),
+      fetch: createFetch({ timeout: false }), // or it would end after five minutes
       connect: selectable(createConnect(WebSocket)),
       report,
     },

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { WebSocket as WebSocketClass } from 'ws'
 import type { Listener, Runtime, Socket } from '../src/index.ts'
 import { limits } from '../src/limits.ts'
+import { type Corkable, createGather } from './gather.ts'
 import { createRoom, idleSeconds } from './server.ts'
 
 const protocolHeader = 'sec-websocket-protocol'
@@ -41,14 +42,16 @@ export function createConnect(WebSocket: typeof WebSocketClass): Runtime['connec
         })
       })
       let isSelected = true
-      socket.on('upgrade', ({ headers: answered }) => {
+      let raw: Corkable | undefined
+      socket.on('upgrade', ({ headers: answered, socket: own }) => {
+        raw = own
         isSelected = protocols.length === 0 || answered[protocolHeader] !== undefined
         // Providers may select nothing of an offer, which ws takes for a fault.
         if (!isSelected) answered[protocolHeader] = protocols[0]
       })
       socket.on('open', () => {
         listen(socket, listener)
-        settle(() => resolve({ socket: toSocket(socket), protocol: isSelected ? socket.protocol : '' }))
+        settle(() => resolve({ socket: toSocket(socket, raw), protocol: isSelected ? socket.protocol : '' }))
       })
     })
 }
@@ -76,11 +79,13 @@ function listen(socket: WebSocketClass, listener: Listener): void {
   })
 }
 
-function toSocket(socket: WebSocketClass): Socket {
+function toSocket(socket: WebSocketClass, raw: Corkable | undefined): Socket {
   const isOpen = (): boolean => socket.readyState === socket.OPEN
+  const gather = createGather(raw)
   const waits = createRoom(limits.relayBufferBytes, () => socket.bufferedAmount, isOpen)
   return {
     send(frame) {
+      gather()
       socket.send(frame)
       return waits(frame.length)
     },

@@ -2,6 +2,7 @@ import type { Hooks, Message, Peer } from 'crossws'
 import { GatewayError, toErrorResponse } from '../src/errors.ts'
 import type { Frame, Gateway, Home, RelayStart, Session, SessionStart, Socket } from '../src/index.ts'
 import { limits } from '../src/limits.ts'
+import { type Corkable, createGather } from './gather.ts'
 import { createRoom } from './server.ts'
 
 type Report = (where: string, error: unknown) => void
@@ -103,8 +104,10 @@ async function upgrade(
 }
 
 /** What some runtimes' sockets can beside the standard. */
-interface Pausable {
+interface Raw {
   readonly readyState: number
+  /** Node's, of `ws`. */
+  readonly _socket?: Corkable
   pause?(): void
   resume?(): void
 }
@@ -113,12 +116,14 @@ interface Pausable {
 function socketOf(peer: Peer, report: Report, start: Start): Socket {
   const bufferBytes = 'serve' in start ? limits.relayBufferBytes : limits.socketBufferBytes
   // Not `peer.websocket`, which stands before it: some runtimes' methods want to be called on their own.
-  const { ws: raw } = (peer as unknown as { _internal: { ws: Pausable } })._internal
+  const { ws: raw } = (peer as unknown as { _internal: { ws: Raw } })._internal
   const isOpen = () => (raw.readyState ?? 1) === 1
   const waits = createRoom(bufferBytes, () => peer.bufferedAmount, isOpen)
+  const gather = createGather(raw._socket)
   return {
     send(frame) {
       try {
+        gather()
         peer.send(frame)
         return waits(frame.length)
       } catch (error) {

@@ -5,6 +5,7 @@ import { type Config, createGateway, type Gateway, type Runtime } from '../src/i
 import { isLoopback } from '../src/loopback.ts'
 import { createConnect } from './connect.ts'
 import { hooksFor } from './crossws.ts'
+import { createFetch } from './fetch.ts'
 import { idleSeconds, isUpgrade, report, type ServeOptions, type Server, stopMs, toUrl } from './server.ts'
 import { givenBy } from './sqlite.ts'
 
@@ -40,15 +41,16 @@ export async function serve(given: Config, { port, host, env, data }: ServeOptio
   }
 }
 
+const fetchPlain = createFetch()
+
 /**
  * Deno's ways out. It decodes an answer only where it chose the codings itself, and passes on the length of a body only
  * where that is not in a request.
  */
 export const outbound: Pick<Runtime, 'fetch' | 'connect'> = {
   fetch(request, signal) {
-    const { url, method, headers, body, redirect } = request
-    headers.delete('accept-encoding')
-    return fetch(url, { method, headers, body, redirect, signal })
+    request.headers.delete('accept-encoding')
+    return fetchPlain(request, signal)
   },
   connect: createConnect(WebSocket),
 }

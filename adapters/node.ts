@@ -1,6 +1,5 @@
-import type { Server as HttpServer, IncomingMessage } from 'node:http'
+import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { serve as listen } from '@hono/node-server'
 import crossws from 'crossws/adapters/node'
 import { WebSocket } from 'ws'
 import { type Config, createGateway } from '../src/index.ts'
@@ -8,9 +7,14 @@ import { limits } from '../src/limits.ts'
 import { isLoopback } from '../src/loopback.ts'
 import { createConnect } from './connect.ts'
 import { hooksFor } from './crossws.ts'
+import { serveMessage } from './node/inbound.ts'
+import { createOutbound } from './node/outbound.ts'
 import { releasing, toRequest } from './node-upgrade.ts'
 import { idleSeconds, isUpgrade, report, type ServeOptions, type Server, stopMs, toUrl } from './server.ts'
 import { givenBy } from './sqlite.ts'
+
+/** Connections that wait to be taken. */
+const backlog = 4_096
 
 const shouldUpgradeCallback = ({ method = '', headers }: IncomingMessage): boolean =>
   isUpgrade({ method, headers: new Headers(headers as Record<string, string>) })
@@ -20,7 +24,7 @@ export async function serve(given: Config, { port, host, env, data }: ServeOptio
   const config = { ...given, isLocal: isLoopback(host) }
   const gateway = createGateway(
     config,
-    { fetch: (request, signal) => fetch(request, { signal }), connect: createConnect(WebSocket), report },
+    { fetch: createOutbound(), connect: createConnect(WebSocket), report },
     await givenBy(env, data),
   )
   const sockets = crossws({
@@ -28,17 +32,11 @@ export async function serve(given: Config, { port, host, env, data }: ServeOptio
     idleTimeout: idleSeconds,
     serverOptions: { maxPayload: limits.messageBytes, perMessageDeflate: false },
   })
-  const server = await new Promise<HttpServer>((resolve, reject) => {
-    const serverOptions = { shouldUpgradeCallback }
-    const options = {
-      fetch: (request: Request) => gateway.fetch(request),
-      port,
-      hostname: host,
-      serverOptions,
-    }
-    const starting = listen(options, () => resolve(starting)) as HttpServer
-    starting.once('error', reject)
-  })
+  const broken = (error: unknown): void => report('answer', error)
+  const server = createServer(
+    { shouldUpgradeCallback },
+    (request, response) => void serveMessage(request, response, gateway.answer, broken),
+  )
   server.requestTimeout = 0 // uploads take as long as they take
   server.on('upgrade', (request, socket, head) => {
     // crossws attaches no listener until its hook is done, and a reset before that would end the process.
@@ -47,6 +45,10 @@ export async function serve(given: Config, { port, host, env, data }: ServeOptio
       report('upgrade', error)
       socket.destroy()
     })
+  })
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen({ port, host, backlog }, resolve)
   })
   return {
     url: toUrl(host, (server.address() as AddressInfo).port),

@@ -1,6 +1,7 @@
 export { type Config, ConfigError, type Env, isOpen, noticesOf, parseConfig } from './config.ts'
 export { createGateway, type Gateway, type Given } from './gateway.ts'
 export type { CreatePricing } from './observe/pricing.ts'
+export type { ByteReader, ByteSource, OutboundRequest, PlainRequest, PlainResponse } from './plain.ts'
 export type { ProviderRow, ProviderTable } from './providers/row.ts'
 export type { Compat } from './routes/context.ts'
 export type { Place } from './routes/places.ts'

@@ -1,9 +1,10 @@
 import { GatewayError } from './errors.ts'
 import { limits } from './limits.ts'
 import { pause } from './pause.ts'
+import type { ByteReader, ByteSource, PlainRequest, PlainResponse } from './plain.ts'
 import type { Ending, Watch } from './types.ts'
 
-type Bytes = ReadableStream<Uint8Array>
+type Part = Awaited<ReturnType<ByteReader['read']>>
 
 /**
  * A whole body, up to a number of bytes. One that is larger is read on for a while, since a client that is cut off
@@ -11,7 +12,7 @@ type Bytes = ReadableStream<Uint8Array>
  * @throws GatewayError too_large; client_closed when the stream breaks; or the signal's reason
  */
 export async function readBytes(
-  body: Bytes | null,
+  body: ByteSource | null,
   bytesMax: number,
   signal?: AbortSignal,
 ): Promise<Uint8Array<ArrayBuffer>> {
@@ -50,17 +51,12 @@ export function join(parts: readonly Uint8Array[], size: number): Uint8Array<Arr
   return whole
 }
 
-/**
- * Reads a body until it ends or the signal aborts, which cancels it and so closes the provider's connection. The
- * signal that went with the request is not enough: runtimes forget it once the response has been collected.
- */
-export function readUntil(body: Bytes, signal: AbortSignal): ReadableStreamDefaultReader<Uint8Array> {
+/** Reads a body until it ends or the signal aborts, which cancels it and so closes the provider's connection. */
+export function readUntil(body: ByteSource, signal: AbortSignal): ByteReader {
   const reader = body.getReader()
   const stop = (): void => void reader.cancel(signal.reason).catch(() => undefined)
   if (signal.aborted) stop()
   else signal.addEventListener('abort', stop, { once: true })
-  const forget = (): void => signal.removeEventListener('abort', stop)
-  reader.closed.then(forget, forget)
   return reader
 }
 
@@ -84,10 +80,10 @@ class BrokenBody extends Error {
   }
 }
 
-/** Break off a body, once what came before is on its way. `why` is for the log. */
-export async function breakOff(controller: ReadableStreamDefaultController, why: string): Promise<void> {
+/** Breaks off a body that is read, once what came before is on its way. `why` is for the log. */
+export async function breakOff(why: string): Promise<never> {
   await pause(limits.flushMs)
-  controller.error(new BrokenBody(why))
+  throw new BrokenBody(why)
 }
 
 /** How a body is relayed. */
@@ -97,7 +93,7 @@ export interface Relaying {
   /** Names it in the log. */
   readonly requestId?: string
   /** Goes before what the reader still has. */
-  readonly first?: ReadableStreamReadResult<Uint8Array>
+  readonly first?: Part
   /** Told of the body and its end. */
   readonly watch?: Watch
   /** Called when the body is over, in whatever way. */
@@ -108,45 +104,116 @@ export interface Relaying {
  * What a reader still has, as a body. A fault becomes one of ours, as runtimes print a body's faults, with the
  * provider's URL in them. After the client has left there is nobody to tell, and it just ends.
  */
-export function relay(
-  reader: ReadableStreamDefaultReader<Uint8Array>,
-  { signal, requestId, first, watch, ended }: Relaying,
-): Bytes {
-  let held = first
-  const hasLeft = () => signal.aborted && !(signal.reason instanceof GatewayError)
-  const over = (ending: Ending) => {
-    watch?.end(ending)
-    ended?.()
+export function relay(reader: ByteReader, relaying: Relaying): ByteSource {
+  return new Relay(reader, relaying)
+}
+
+class Relay implements ByteSource, ByteReader {
+  readonly #reader: ByteReader
+  readonly #relaying: Relaying
+  #first: Relaying['first']
+
+  constructor(reader: ByteReader, relaying: Relaying) {
+    this.#reader = reader
+    this.#relaying = relaying
+    this.#first = relaying.first
+    const { signal, watch } = relaying
+    // Not every runtime cancels the body of a client that has left.
+    if (watch) signal.addEventListener('abort', () => this.#hasLeft && watch.end(left), { once: true })
   }
-  // Not every runtime cancels the body of a client that has left.
-  if (watch) signal.addEventListener('abort', () => hasLeft() && watch.end(left), { once: true })
+
+  getReader(): ByteReader {
+    return this
+  }
+
+  async read(): Promise<Part> {
+    const { signal, watch } = this.#relaying
+    try {
+      const part = this.#first ?? (await this.#reader.read())
+      this.#first = undefined
+      if (!part.done) {
+        watch?.read(part.value)
+        return part
+      }
+      if (signal.aborted && !this.#hasLeft) throw signal.reason
+      this.#over(this.#hasLeft ? left : whole)
+      return part
+    } catch (error) {
+      return this.#break(error)
+    }
+  }
+
+  async cancel(reason?: unknown): Promise<void> {
+    // A body that has failed rejects here, and is closed all the same.
+    await this.#reader.cancel(reason).catch(() => undefined)
+    this.#over(left)
+  }
+
+  async #break(error: unknown): Promise<Part> {
+    const { signal, requestId } = this.#relaying
+    if (!signal.aborted) await pause(limits.noticeMs, signal)
+    const ending = this.#hasLeft ? left : toBreak(error)
+    this.#over(ending)
+    return ending === left ? { done: true } : breakOff(`${requestId}: ${ending.error?.message}`)
+  }
+
+  get #hasLeft(): boolean {
+    const { signal } = this.#relaying
+    return signal.aborted && !(signal.reason instanceof GatewayError)
+  }
+
+  #over(ending: Ending): void {
+    this.#relaying.watch?.end(ending)
+    this.#relaying.ended?.()
+  }
+}
+
+/** Bytes that are there already, as a body. */
+export function toSource(bytes: Uint8Array): ByteSource {
+  let rest: Uint8Array | undefined = bytes.byteLength > 0 ? bytes : undefined
+  const cancel = async (): Promise<void> => {
+    rest = undefined
+  }
+  const reader: ByteReader = {
+    async read() {
+      const value = rest
+      rest = undefined
+      return value ? { done: false, value } : { done: true }
+    },
+    cancel,
+  }
+  return { getReader: () => reader, cancel }
+}
+
+/** A body as the web has it. */
+export function toStream(source: ByteSource): ReadableStream<Uint8Array> {
+  if (source instanceof ReadableStream) return source
+  const reader = source.getReader()
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
-        try {
-          const { done, value } = held ?? (await reader.read())
-          held = undefined
-          if (!done) {
-            watch?.read(value)
-            return controller.enqueue(value)
-          }
-          if (signal.aborted && !hasLeft()) throw signal.reason
-          controller.close()
-          over(hasLeft() ? left : whole)
-        } catch (error) {
-          if (!signal.aborted) await pause(limits.noticeMs, signal)
-          const ending = hasLeft() ? left : toBreak(error)
-          over(ending)
-          if (ending === left) controller.close()
-          else await breakOff(controller, `${requestId}: ${ending.error?.message}`)
-        }
+        const { done, value } = await reader.read()
+        if (done) controller.close()
+        else controller.enqueue(value)
       },
-      // A body that has failed rejects here, and is closed all the same.
-      async cancel(reason) {
-        await reader.cancel(reason).catch(() => undefined)
-        over(left)
-      },
+      cancel: (reason) => reader.cancel(reason),
     },
     { highWaterMark: 0 },
   )
+}
+
+/** A response as the web has it. */
+export function toWebResponse(response: PlainResponse): Response {
+  if (response instanceof Response) return response
+  const { status, statusText, headers, body } = response
+  return new Response(body && toStream(body), { status, statusText, headers: [...headers] })
+}
+
+/** A request as the web has it. */
+export function toWebRequest(request: PlainRequest): Request {
+  if (request instanceof Request) return request
+  const { method, url, headers, body, signal } = request
+  const init: RequestInit & { duplex?: 'half' } = { method, headers: [...headers], signal }
+  if (body) Object.assign(init, { body: toStream(body), duplex: 'half' })
+  return new Request(url, init)
 }

@@ -3,14 +3,12 @@ import type { Connected, Dial, Listener } from './socket.ts'
 /** The words of the whole project. Each is used in this sense only; see the README's "How it is built". */
 
 import type { GatewayError } from './errors.ts'
+import type { OutboundBody, OutboundRequest, PlainResponse } from './plain.ts'
 
 /** What the web platform does not define, given by an adapter. */
 export interface Runtime {
-  /**
-   * Outbound HTTP. Must not follow redirects when told `redirect: 'manual'`, and must stop on `signal` until the
-   * response is there; it comes beside the request, since a request holds its signal by a weak reference only.
-   */
-  fetch(request: Request, signal: AbortSignal): Promise<Response>
+  /** Outbound HTTP. Must not follow redirects, must decode the body, and must stop on `signal` until it is there. */
+  fetch(request: OutboundRequest, signal: AbortSignal): Promise<PlainResponse>
   /**
    * Dial a provider's WebSocket, which the standard constructor cannot do with headers. The listener hears it from its
    * first frame on, which may come before the promise resolves. A refusal resolves with what the provider answered.
@@ -180,7 +178,7 @@ export interface Step {
   /** What goes upstream, free of gateway credentials and connection headers; auth is added by `send`. */
   readonly headers: Headers
   /** A stream can be sent once only, so a step with one is never tried twice. */
-  readonly body: string | Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | null
+  readonly body: OutboundBody
   readonly options: Options
   /** Of a call in another API than the provider's; absent: the answer is the client's as it is. */
   readonly translation?: Translation
@@ -296,8 +294,8 @@ export interface Watch {
 
 /** The answer, and what became of the call. */
 export interface Result {
-  /** The provider's, its body still a stream. */
-  readonly response: Response
+  /** The provider's, its body still to be read. */
+  readonly response: PlainResponse
   /** Index of the step that answered. */
   readonly step: number
   /** Tries made in all, over every step. */

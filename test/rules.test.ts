@@ -40,11 +40,14 @@ const shared = new Set([
   'hash',
   'loopback',
   'streams',
+  'plain',
+  'fields',
   'splitter',
   'eventstream',
   'pause',
   'json',
   'wildcard',
+  'cut',
 ])
 
 const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })

@@ -11,6 +11,7 @@ import {
 } from '../../src/index.ts'
 import { createManagement } from '../../src/manage/app.ts'
 import { createSettings } from '../../src/store/settings.ts'
+import { createFetch } from '../fetch.ts'
 import { parts } from '../parts.ts'
 import { refuseAll } from '../refuse.ts'
 import { report } from '../server.ts'
@@ -73,7 +74,7 @@ function make(bindings: Bindings): Made {
       keepBytes: config.limits.runBytes,
       gateway: createGateway(
         config,
-        { fetch: (request, signal) => fetch(request, { signal }), connect, report, defer: waitUntil },
+        { fetch: createFetch(), connect, report, defer: waitUntil },
         {
           env,
           ...parts,

@@ -7,6 +7,8 @@ import type { Desk } from './desk.ts'
 export interface Access {
   /** For the audit trail. */
   readonly name: string
+  /** Milliseconds since the epoch, from when on they may do nothing; null: never. */
+  readonly expiresAt: number | null
   /** Whether a scope is theirs for a gateway; without one, for all that there is. */
   may(scope: Scope, gateway?: string): boolean
 }
@@ -26,7 +28,7 @@ export async function readAccess(request: Request, desk: Desk): Promise<Access> 
     // A name that was bound to a loopback address elsewhere is none: that is how pages would get past their browser.
     if (tokens.size > 0 || !isOpen(desk.config) || !isLoopback(new URL(request.url).hostname))
       throw new ManageError('unauthenticated')
-    return { name: 'anonymous', may: () => true }
+    return { name: 'anonymous', expiresAt: null, may: () => true }
   }
   const token = await tokens.find(shown)
   if (!token) throw new ManageError('unauthenticated')

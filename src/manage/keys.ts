@@ -81,33 +81,33 @@ async function create(asked: Asked<unknown, z.infer<typeof wanted>>) {
   const provider_slug = slugOf(asked)
   const vault = vaultOf(desk, 'Keys')
   const { alias, default_config, secret } = body
-  const now = Date.now()
   const named = { id: newId(), gateway_id, provider_slug }
-  const record: StoredKey = {
-    ...named,
-    alias,
-    default_config,
-    secret: await vault.seal(secret, placeOf(named)),
-    secret_preview: toPreview(secret),
-    created_at: now,
-    modified_at: now,
-  }
   const deed = {
     action: 'key.create',
-    target: `gateways/${gateway_id}/provider_configs/${record.id}`,
+    target: `gateways/${gateway_id}/provider_configs/${named.id}`,
     gateway: gateway_id,
     fields: Object.keys(body),
   }
-  await change(asked, deed, (stored) => {
+  const record = await change(asked, deed, async (stored) => {
     const own = stored.key.filter(
       (one) => one.gateway_id === gateway_id && one.provider_slug === provider_slug,
     )
     if (own.some((one) => one.alias === alias))
       throw new ManageError('duplicate', 'A key with this alias is there already', ['body', 'alias'])
     assertPlace(stored, 'key')
+    const now = Date.now()
+    const put: StoredKey = {
+      ...named,
+      alias,
+      default_config,
+      secret: await vault.seal(secret, placeOf(named, stored.provider)),
+      secret_preview: toPreview(secret),
+      created_at: now,
+      modified_at: now,
+    }
     const former = own.filter((one) => default_config && one.default_config)
     const demoted = former.map((one): Change => ({ kind: 'key', put: { ...one, default_config: false } }))
-    return { changes: [...demoted, { kind: 'key', put: record }], result: undefined }
+    return { changes: [...demoted, { kind: 'key', put }], result: put }
   })
   return { result: toResult(record) }
 }
@@ -149,10 +149,11 @@ async function rotate(asked: Asked) {
   const result = await change(asked, deed, async (stored) => {
     const keys = stored.key.map(async (one): Promise<Change | undefined | null> => {
       if (await vault.isNewest(one.secret)) return undefined
-      const secret = await vault.unseal(one.secret, placeOf(one)).catch(() => null) // its key is not here
+      const place = placeOf(one, stored.provider)
+      const secret = await vault.unseal(one.secret, place).catch(() => null) // its key is not here
       return secret === null
         ? null
-        : { kind: 'key', put: { ...one, secret: await vault.seal(secret, placeOf(one)) } }
+        : { kind: 'key', put: { ...one, secret: await vault.seal(secret, place) } }
     })
     const providers = stored.provider.map(async (one): Promise<Change | undefined | null> => {
       if (!one.headers || (await vault.isNewest(one.headers))) return undefined

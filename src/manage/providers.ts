@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { slug } from '../config.ts'
 import { newId } from '../ids.ts'
 import { assertCustom } from '../providers/providers.ts'
-import type { Change, StoredProvider } from '../store/config.ts'
+import type { Change, Stored, StoredProvider } from '../store/config.ts'
 import { headersPlaceOf } from '../store/keyring.ts'
 import { ManageError, paging, toPage } from './answer.ts'
 import type { Desk } from './desk.ts'
@@ -113,7 +113,7 @@ async function create(asked: Asked<unknown, z.infer<typeof wanted>>) {
   const now = Date.now()
   const record: StoredProvider = {
     ...{ id, slug, name, base_url, enable, shown, created_at: now, modified_at: now },
-    ...(await sealed(headers ?? {}, id, desk)),
+    ...(await sealed(headers ?? {}, { id, base_url }, desk)),
   }
   assertUsable(record, headers)
   const deed = { action: 'provider.create', target: `custom-providers/${id}`, fields: Object.keys(body) }
@@ -134,14 +134,15 @@ async function update(asked: Asked<unknown, z.infer<typeof patch>>) {
   const { body, desk } = asked
   const { id } = findOwn(asked)
   const { headers, ...rest } = body
-  const anew = headers && (await sealed(headers, id, desk))
   const deed = { action: 'provider.update', target: `custom-providers/${id}`, fields: Object.keys(body) }
-  const record = await change(asked, deed, (stored) => {
+  const record = await change(asked, deed, async (stored) => {
     const before = stored.provider.find((one) => one.id === id)
     if (!before) throw new ManageError('not_found')
     if (rest.slug !== undefined && rest.slug !== before.slug)
       throw new ManageError('invalid', 'The slug of a provider stays', ['body', 'slug'])
     const { name = before.name, slug: _, base_url = before.base_url, enable = before.enable, ...more } = rest
+    if (base_url !== before.base_url) assertNothingSealed(before, stored, headers)
+    const anew = headers && (await sealed(headers, { id, base_url }, desk))
     const shown = { ...before.shown, ...more }
     const put = { ...before, name, base_url, enable, shown, ...anew, modified_at: Date.now() }
     assertUsable(put, headers)
@@ -163,6 +164,28 @@ async function remove(asked: Asked) {
   return { result }
 }
 
+/**
+ * What is sealed was entrusted to one address, and is not sent to another by who may not know it.
+ * @throws ManageError invalid
+ */
+function assertNothingSealed(
+  { slug, headers }: StoredProvider,
+  { key }: Stored,
+  anew: object | undefined,
+): void {
+  if (headers && !anew)
+    throw new ManageError(
+      'invalid',
+      'body.headers: wanted again, as those of the former address stay with it',
+      ['body', 'headers'],
+    )
+  if (key.some(({ provider_slug }) => provider_slug === `custom-${slug}`))
+    throw new ManageError('invalid', 'body.base_url: keys are stored for the address; delete them first', [
+      'body',
+      'base_url',
+    ])
+}
+
 /** What a provider was asked before it changed may be answered differently now. */
 async function forget({ rooms, cache }: Desk): Promise<void> {
   await Promise.all([...rooms.all().keys()].map((gateway) => cache.clear(gateway)))
@@ -171,13 +194,13 @@ async function forget({ rooms, cache }: Desk): Promise<void> {
 /** @throws ManageError unavailable, where there are headers and no master key */
 async function sealed(
   headers: Readonly<Record<string, string>>,
-  id: string,
+  place: Pick<StoredProvider, 'id' | 'base_url'>,
   desk: Desk,
 ): Promise<Pick<StoredProvider, 'headers' | 'header_names'>> {
   const names = Object.keys(headers)
   if (names.length === 0) return { headers: null, header_names: [] }
   const vault = vaultOf(desk, 'Headers, which may hold credentials,')
-  return { headers: await vault.seal(JSON.stringify(headers), headersPlaceOf({ id })), header_names: names }
+  return { headers: await vault.seal(JSON.stringify(headers), headersPlaceOf(place)), header_names: names }
 }
 
 /** @throws ManageError invalid */

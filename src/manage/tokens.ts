@@ -3,6 +3,7 @@ import { scopes, slug } from '../config.ts'
 import { sha256 } from '../hash.ts'
 import { newId } from '../ids.ts'
 import type { StoredToken } from '../store/config.ts'
+import type { Access } from './access.ts'
 import { ManageError, paging, toPage } from './answer.ts'
 import type { Desk } from './desk.ts'
 import { type Asked, assertPlace, change, type Route, route, toTime } from './route.ts'
@@ -80,6 +81,7 @@ async function create(asked: Asked<unknown, z.infer<typeof wanted>>) {
   const until = expires_at === null ? null : Date.parse(expires_at)
   if (until !== null && until <= Date.now())
     throw new ManageError('invalid', 'body.expires_at: in the past', ['body', 'expires_at'])
+  assertHeld(asked.access, { permissions, gateways, until })
   const secret = prefix + toHex(crypto.getRandomValues(new Uint8Array(secretBytes)))
   const record: StoredToken = {
     id: newId(),
@@ -104,9 +106,46 @@ async function create(asked: Asked<unknown, z.infer<typeof wanted>>) {
         'gateways',
       ])
     assertPlace(stored, 'token')
+    if (desk.config.tokens.length + stored.token.length === 0) assertManager(record)
     return { changes: [{ kind: 'token', put: record }], result: undefined }
   })
   return { result: { ...toResult(record), token: secret } }
+}
+
+/**
+ * Nobody hands out more than they hold.
+ * @throws ManageError forbidden
+ */
+function assertHeld(
+  access: Access,
+  { permissions, gateways, until }: Pick<StoredToken, 'permissions' | 'gateways'> & { until: number | null },
+): void {
+  const places = gateways ?? [undefined]
+  const lacking = permissions.find((scope) => !places.every((gateway) => access.may(scope, gateway)))
+  if (lacking !== undefined)
+    throw new ManageError('forbidden', `body.permissions: the token that asks has no "${lacking}" itself`, [
+      'body',
+      'permissions',
+    ])
+  if (access.expiresAt !== null && (until ?? Number.POSITIVE_INFINITY) > access.expiresAt)
+    throw new ManageError(
+      'forbidden',
+      `body.expires_at: the token that asks ends at ${toTime(access.expiresAt)} itself`,
+      ['body', 'expires_at'],
+    )
+}
+
+/**
+ * With the first token, whoever has none may nothing any more, so that one must be able to make the others.
+ * @throws ManageError invalid
+ */
+function assertManager({ permissions, gateways, expires_at }: StoredToken): void {
+  if (permissions.includes('edit') && gateways === null && expires_at === null) return
+  throw new ManageError(
+    'invalid',
+    'body.permissions: the first token must have "edit", for all gateways and without end, or nobody could manage them; or start the gateway with TRUNKLINE_TOKEN',
+    ['body', 'permissions'],
+  )
 }
 
 function find(asked: Asked): z.infer<typeof token> {

@@ -1,5 +1,7 @@
+import { Fields } from '../fields.ts'
 import { parseJson } from '../json.ts'
 import { limits } from '../limits.ts'
+import type { ByteReader, ByteSource, PlainResponse } from '../plain.ts'
 import { createSplitter, type Splitter } from '../splitter.ts'
 import { join } from '../streams.ts'
 import type { Step } from '../types.ts'
@@ -49,41 +51,31 @@ function toText(body: string | Uint8Array): string | undefined {
 }
 
 /** The stream without the event that nobody but us asked for, of which `hidden` is told. All other bytes stay. */
-export function hideUsage(response: Response, hidden: (event: Uint8Array) => void): Response {
+export function hideUsage(response: PlainResponse, hidden: (event: Uint8Array) => void): PlainResponse {
   if (!response.body) return response
-  const { status, statusText, headers } = response
-  return new Response(withoutUsage(response.body, hidden), { status, statusText, headers })
+  const { status, statusText, ok } = response
+  const headers = new Fields(response.headers)
+  headers.delete('content-length')
+  return { status, statusText, ok, headers, body: withoutUsage(response.body, hidden) }
 }
 
-function withoutUsage(
-  body: ReadableStream<Uint8Array>,
-  hidden: (event: Uint8Array) => void,
-): ReadableStream<Uint8Array> {
+function withoutUsage(body: ByteSource, hidden: (event: Uint8Array) => void): ByteSource {
   const reader = body.getReader()
   const splitter = createSplitter()
-  const next = async (): Promise<{ done: boolean; shown: Uint8Array }> => {
-    for (;;) {
-      const { done, value } = await reader.read()
-      const shown = done ? splitter.rest() : show(value, splitter, hidden)
-      if (done || shown.byteLength > 0) return { done, shown }
-    }
-  }
-  return new ReadableStream<Uint8Array>(
-    {
-      async pull(controller) {
-        try {
-          const { done, shown } = await next()
-          if (shown.byteLength > 0) controller.enqueue(shown)
-          if (done) controller.close()
-        } catch (error) {
-          await reader.cancel(error).catch(() => undefined) // one that has failed is closed all the same
-          throw error
-        }
-      },
-      cancel: (reason) => reader.cancel(reason),
+  let isOver = false
+  const shown: ByteReader = {
+    async read() {
+      while (!isOver) {
+        const part = await reader.read()
+        isOver = part.done
+        const value = part.done ? splitter.rest() : show(part.value, splitter, hidden)
+        if (value.byteLength > 0) return { done: false, value }
+      }
+      return { done: true }
     },
-    { highWaterMark: 0 },
-  )
+    cancel: (reason) => reader.cancel(reason),
+  }
+  return { getReader: () => shown, cancel: shown.cancel }
 }
 
 /** The events that end within a chunk, but for the hidden one. */

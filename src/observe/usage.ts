@@ -279,8 +279,11 @@ export function readBedrockHeaders(headers: Headers): Counts | undefined {
   })
 }
 
+/** No answer has so many of anything: a provider that says so is not believed. */
+const countMax = 1_000_000_000_000
+
 const isCount = (value: unknown): value is number =>
-  typeof value === 'number' && Number.isFinite(value) && value >= 0
+  typeof value === 'number' && value >= 0 && value <= countMax
 
 const add = (...parts: readonly unknown[]): number =>
   parts.reduce<number>((sum, part) => sum + (isCount(part) ? part : 0), 0)

@@ -1,7 +1,10 @@
+import { Fields } from '../fields.ts'
 import { sha256 } from '../hash.ts'
 import { pause } from '../pause.ts'
+import type { ByteReader, ByteSource, PlainResponse } from '../plain.ts'
 import { Flight, type Landed } from '../runs/flight.ts'
 import type { Cache, CacheEntry } from '../store/cache.ts'
+import { toSource } from '../streams.ts'
 import type { Call, Handler, Result, Runtime, Stage, Step, Watch } from '../types.ts'
 import type { Attempt } from './record.ts'
 
@@ -13,7 +16,7 @@ export interface CacheOptions {
   /** Watches an answer that no provider was asked for. */
   readonly record: (
     attempt: Attempt,
-    response: Response,
+    response: PlainResponse,
   ) => { readonly watch: Watch; readonly logId?: string }
   readonly runtime: Pick<Runtime, 'report' | 'defer'>
 }
@@ -75,7 +78,7 @@ async function keyOf({ gateway, principal, steps }: Call): Promise<string> {
   const { cacheKey } = steps[0].options
   if (cacheKey !== undefined) return sha256(JSON.stringify([gateway, cacheKey]))
   const parts = steps.map(async ({ provider, method, url, headers, body, options, translation }) => {
-    const kept = [...headers].filter(([name]) => !passing.test(name))
+    const kept = [...headers].filter(([name]) => !passing.test(name)).sort()
     const asked = [provider, method, url.href, options.byokAlias, kept, await textOf(body)]
     return [...asked, translation?.name()]
   })
@@ -83,9 +86,7 @@ async function keyOf({ gateway, principal, steps }: Call): Promise<string> {
 }
 
 async function textOf(body: Step['body']): Promise<unknown> {
-  if (!(body instanceof Uint8Array)) return body
-  const digest = await crypto.subtle.digest('SHA-256', body)
-  return [...new Uint8Array(digest)]
+  return body instanceof Uint8Array ? [await sha256(body)] : body
 }
 
 /** Ask the provider, for all who will ask the same meanwhile. */
@@ -144,11 +145,14 @@ function replay(call: Call, entry: CacheEntry, options: CacheOptions): Result {
   const { status, headers, body, events, step } = entry
   const { translation } = call.steps[step] ?? call.steps[0]
   const isSpaced = call.steps[0].options.cacheReplay === 'spaced' && events.length > 0
-  const content = isSpaced ? inTime(body, events, call.signal) : body
-  const response = new Response(body.byteLength === 0 ? null : content, {
+  const content = isSpaced ? inTime(body, events, call.signal) : toSource(body)
+  const response = {
     status,
-    headers: headers.map(([name, value]): [string, string] => [name, value]),
-  })
+    statusText: '',
+    ok: true,
+    headers: new Fields(headers),
+    body: body.byteLength === 0 ? null : content,
+  }
   return {
     response,
     step,
@@ -160,26 +164,26 @@ function replay(call: Call, entry: CacheEntry, options: CacheOptions): Result {
 }
 
 /** Each event as long after the first as it came. */
-function inTime(
-  body: Uint8Array,
-  events: CacheEntry['events'],
-  signal: AbortSignal,
-): ReadableStream<Uint8Array> {
+function inTime(body: Uint8Array, events: CacheEntry['events'], signal: AbortSignal): ByteSource {
   const began = Date.now()
   let seq = 0
   let start = 0
-  return new ReadableStream<Uint8Array>(
-    {
-      async pull(controller) {
-        const [end, afterMs] = events[seq] ?? [body.byteLength, 0]
-        const ms = began + afterMs - Date.now()
-        if (ms > 0) await pause(ms, signal)
-        controller.enqueue(body.subarray(start, end))
-        seq += 1
-        start = end
-        if (seq >= events.length) controller.close()
-      },
+  const cancel = async (): Promise<void> => {
+    seq = events.length
+  }
+  const reader: ByteReader = {
+    async read() {
+      const event = events[seq]
+      if (!event) return { done: true }
+      const [end, afterMs] = event
+      const ms = began + afterMs - Date.now()
+      if (ms > 0) await pause(ms, signal)
+      const value = body.subarray(start, end)
+      seq += 1
+      start = end
+      return { done: false, value }
     },
-    { highWaterMark: 0 },
-  )
+    cancel,
+  }
+  return { getReader: () => reader, cancel }
 }

@@ -1,3 +1,4 @@
+import { cut } from '../cut.ts'
 import { limits } from '../limits.ts'
 import type { Assemble } from '../observe/assemble/assemble.ts'
 import { modelOf } from '../observe/model.ts'
@@ -26,7 +27,7 @@ const rowBytes = 1_024
 
 /** The entry of an attempt. All that takes time is done when it is written: bodies made of events, and redaction. */
 export function makeEntry(parts: EntryParts): PendingEntry {
-  const request = cut(parts.request)
+  const request = cutBody(parts.request)
   const response = parts.response ?? []
   const bytes = response.reduce((sum, part) => sum + part.byteLength, rowBytes + (request?.length ?? 0))
   const { row, url, keepsBodies, secrets, assemble } = parts
@@ -64,18 +65,19 @@ const toBodies = (
 })
 
 /** What is over the limit is not held on to, not even by a part of it. */
-function cut(body: EntryParts['request']): string | Uint8Array | null {
-  if (body === null || body.length <= limits.logBodyBytes) return body
-  return typeof body === 'string'
-    ? new TextEncoder().encode(body.slice(0, limits.logBodyBytes))
-    : body.slice(0, limits.logBodyBytes)
+function cutBody(body: EntryParts['request']): string | Uint8Array | null {
+  if (body === null) return null
+  if (typeof body !== 'string')
+    return body.byteLength <= limits.logBodyBytes ? body : body.slice(0, limits.logBodyBytes)
+  const kept = cut(body, limits.logBodyBytes)
+  return kept === body ? body : new TextEncoder().encode(kept)
 }
 
 /** Of a stream that is known, one body; of anything else what came. Redacted as a whole, as events cut secrets in two. */
 function toText(row: LogRow, parts: readonly Uint8Array[], assemble: Assemble | undefined): string | null {
   const size = parts.reduce((sum, part) => sum + part.byteLength, 0)
   const made = assemble?.(row.response_content_type, join(parts, size))
-  return made?.slice(0, limits.logBodyBytes) ?? decode(parts)
+  return made ? cut(made, limits.logBodyBytes) : decode(parts)
 }
 
 /** Of the first bytes; null for what is no text. */

@@ -7,6 +7,7 @@ import { estimateInput } from '../observe/estimate.ts'
 import { createMeter, type Meter } from '../observe/meter.ts'
 import type { Pricing } from '../observe/pricing.ts'
 import { secretsIn } from '../observe/redact.ts'
+import type { PlainResponse } from '../plain.ts'
 import type { PendingEntry } from '../store/writer.ts'
 import type { Account, Call, Cost, Ending, Step, Watch } from '../types.ts'
 import { makeEntry } from './entry.ts'
@@ -25,7 +26,7 @@ export interface Attempt {
 
 /** An answer, and who is to be told of its body. */
 export interface Sent {
-  readonly response: Response
+  readonly response: PlainResponse
   readonly watch: Watch
   readonly logId?: string
   /** Response headers of the gateway's own. */
@@ -81,13 +82,13 @@ export function createRecord(send: Send, { pricing, recording, asksUsage }: Reco
   }
 }
 
-const isEventStream = ({ headers }: Response): boolean =>
+const isEventStream = ({ headers }: PlainResponse): boolean =>
   /^text\/event-stream\b/i.test(headers.get('content-type') ?? '')
 
 /** Watches an answer for which no provider was asked. */
 export function recordHit(
   attempt: Attempt,
-  response: Response,
+  response: PlainResponse,
   { pricing, recording }: Pick<RecordOptions, 'pricing' | 'recording'>,
 ): Omit<Sent, 'response'> {
   const record = new AttemptRecord({ attempt, pricing, recording, isHit: true })
@@ -113,7 +114,7 @@ class AttemptRecord implements Watch {
   readonly #recording: Recording | undefined
   readonly #startedAt = Date.now()
   readonly #began = performance.now()
-  #response: Response | undefined
+  #response: PlainResponse | undefined
   #meter: Meter | undefined
   /** Not yet counted, as events of before it may still be on their way here. */
   #hidden: Uint8Array | undefined
@@ -141,13 +142,13 @@ class AttemptRecord implements Watch {
     return this.#recording !== undefined
   }
 
-  begin(response: Response): void {
+  begin(response: PlainResponse): void {
     this.#response = response
     this.#keepBytes = this.#toKeep(response)
     this.#meter = createMeter(response.headers, () => estimateInput(this.#init.attempt.step))
   }
 
-  #toKeep({ headers }: Response): number {
+  #toKeep({ headers }: PlainResponse): number {
     if (!this.#recording || this.#init.attempt.step.options.collectLogPayload === false) return 0
     const isMadeOne = this.#recording.assemble && isStreamed(headers.get('content-type') ?? '')
     return isMadeOne ? limits.logStreamBytes : limits.logBodyBytes

@@ -61,8 +61,8 @@ export function toRow(ended: Ended): LogRow {
     streamed: ended.isStreamed,
     request_content_type: ended.contentTypes[0],
     response_content_type: ended.contentTypes[1],
-    request_size: ended.sizes[0],
-    response_size: ended.sizes[1],
+    request_size: whole(ended.sizes[0]),
+    response_size: whole(ended.sizes[1]) ?? 0,
     request_frames: frames?.[0] ?? null,
     response_frames: frames?.[1] ?? null,
     ...toSpent(ended.account),
@@ -71,6 +71,10 @@ export function toRow(ended: Ended): LogRow {
     user_agent: step.headers.get('user-agent'),
   }
 }
+
+/** What a column of whole numbers takes, and every database gives back. */
+const whole = (value: number | null | undefined): number | null =>
+  value == null || !(value >= 0) ? null : Math.round(Math.min(value, Number.MAX_SAFE_INTEGER))
 
 /** Whether an answer came as a stream of events. */
 export const isStreamed = (contentType: string): boolean =>
@@ -90,13 +94,13 @@ type Spent = Pick<
 
 function toSpent({ usage, cost }: Account): Spent {
   return {
-    tokens_in: usage?.inputTokens ?? null,
-    tokens_out: usage?.outputTokens ?? null,
-    tokens_cached: usage?.cachedTokens ?? null,
-    tokens_cache_written: usage?.cacheWriteTokens ?? null,
-    tokens_reasoning: usage?.reasoningTokens ?? null,
+    tokens_in: whole(usage?.inputTokens),
+    tokens_out: whole(usage?.outputTokens),
+    tokens_cached: whole(usage?.cachedTokens),
+    tokens_cache_written: whole(usage?.cacheWriteTokens),
+    tokens_reasoning: whole(usage?.reasoningTokens),
     usage_basis: usage?.basis ?? null,
-    cost: cost?.value ?? null,
+    cost: cost && Number.isFinite(cost.value) ? cost.value : null,
     cost_basis: cost?.basis ?? 'unknown',
   }
 }

@@ -1,6 +1,7 @@
 import { GatewayError } from '../errors.ts'
 import { limits } from '../limits.ts'
-import { readBytes, readUntil } from '../streams.ts'
+import type { PlainResponse } from '../plain.ts'
+import { readBytes, readUntil, toSource } from '../streams.ts'
 import type { Stage, Translated, Translation, Watch } from '../types.ts'
 import type { Sent, Try } from './record.ts'
 
@@ -73,12 +74,12 @@ interface Translating {
 }
 
 function readTranslated(
-  { body }: Response,
+  { body }: PlainResponse,
   translation: Translation,
   watch: Watch,
   signal: AbortSignal,
 ): Translating {
-  const reader = readUntil(body ?? new ReadableStream({ start: (it) => it.close() }), signal)
+  const reader = readUntil(body ?? toSource(new Uint8Array(0)), signal)
   const translator = translation.stream()
   let [isOver, hasBegun] = [false, false]
   const read = async (): Promise<Translated> => {

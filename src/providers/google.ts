@@ -1,7 +1,9 @@
 import { importPKCS8, SignJWT } from 'jose'
 import * as z from 'zod/mini'
 import { type ErrorCode, GatewayError } from '../errors.ts'
+import { Fields } from '../fields.ts'
 import { parseJson } from '../json.ts'
+import { readBytes } from '../streams.ts'
 import type { Runtime } from '../types.ts'
 import { type Authorize, readJsonKey, untilAborted } from './outgoing.ts'
 
@@ -13,6 +15,8 @@ const tokensMax = 100
 const earlyMs = 60_000
 /** One exchange may take this long. */
 const exchangeMs = 10_000
+/** Of the answer to one. */
+const answerBytes = 65_536
 /** Life of a token whose answer does not tell. */
 const lifeDefaultS = 3_600
 
@@ -169,6 +173,9 @@ async function exchange(
 ): Promise<{ ok: boolean; status: number; body: unknown }> {
   const body = new URLSearchParams({ grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer', assertion })
   const signal = AbortSignal.timeout(exchangeMs)
-  const response = await fetch(new Request(uri, { method: 'POST', body, redirect: 'manual' }), signal)
-  return { ok: response.ok, status: response.status, body: parseJson(await response.text()) }
+  const headers = new Fields([['content-type', 'application/x-www-form-urlencoded;charset=UTF-8']])
+  const request = { method: 'POST', url: new URL(uri), headers, body: body.toString() }
+  const response = await fetch(request, signal)
+  const text = new TextDecoder().decode(await readBytes(response.body, answerBytes, signal))
+  return { ok: response.ok, status: response.status, body: parseJson(text) }
 }

@@ -1,13 +1,10 @@
 import type * as z from 'zod/mini'
 import { parseJson } from '../json.ts'
+import type { OutboundRequest } from '../plain.ts'
 import type { Runtime, Step } from '../types.ts'
 
-/** A request on its way to a provider. */
-export interface Outgoing {
-  readonly method: string
-  readonly url: URL
-  readonly headers: Headers
-  readonly body: Step['body']
+/** A request that lacks its credentials. */
+export interface Outgoing extends OutboundRequest {
   /** Of the stored key to take. */
   readonly alias?: string | undefined
   /** Taken in place of the provider's own. */

@@ -1,6 +1,7 @@
 import type { Env, ProviderSettings } from '../config.ts'
 import type { Dialect } from '../dialects/dialect.ts'
 import { GatewayError } from '../errors.ts'
+import { Fields } from '../fields.ts'
 import type { PriceSettings } from '../prices.ts'
 import type { Runtime } from '../types.ts'
 import { createAuthorize, credentialHeaders, type Places, placesOf, presentKey } from './auth.ts'
@@ -207,7 +208,7 @@ function createProvider(slug: string, row: ProviderRow, own: ProviderSettings, e
     realtime: createRealtime({ row, socket, own, settled, credentialHeaders: slots }),
     assertKey: (other) => void createAuthorize(row.auth, other),
     async authorize(request, fetch, signal) {
-      const headers = new Headers(request.headers)
+      const headers = new Fields(request.headers)
       if (target) headers.delete(target.header)
       // Before a signature, which covers some of them.
       for (const [name, value] of fixed) headers.set(name, value)

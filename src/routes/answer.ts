@@ -1,5 +1,6 @@
 import { GatewayError, toGatewayError } from '../errors.ts'
 import { newId } from '../ids.ts'
+import type { PlainResponse } from '../plain.ts'
 import type { Call, Runtime } from '../types.ts'
 import type { Asking } from './context.ts'
 import { assertHost, assertOrigin, preflight, share } from './cors.ts'
@@ -7,10 +8,10 @@ import { toFailure, toResponse } from './respond.ts'
 import { startDetached } from './runs.ts'
 
 /** From an HTTP request to its response. May reject. */
-export type Respond = (asking: Asking) => Promise<Response>
+export type Respond = (asking: Asking) => Promise<PlainResponse>
 
 /** What every answer has in common: the origin's rights, and errors as responses. Never rejects. */
-export type Answer = (asking: Omit<Asking, 'requestId'>, respond: Respond) => Promise<Response>
+export type Answer = (asking: Omit<Asking, 'requestId'>, respond: Respond) => Promise<PlainResponse>
 
 /** Make the one way in which HTTP routes answer. */
 export function createAnswer(report: Runtime['report']): Answer {
@@ -32,9 +33,9 @@ export function createAnswer(report: Runtime['report']): Answer {
 }
 
 /** A body that nobody will read would hold up what it is read from. */
-function withoutBody(response: Response): Response {
-  void response.body?.cancel().catch(() => undefined) // one that has failed is over all the same
-  return new Response(null, response)
+function withoutBody({ status, statusText, ok, headers, body }: PlainResponse): PlainResponse {
+  void body?.cancel().catch(() => undefined) // one that has failed is over all the same
+  return { status, statusText, ok, headers, body: null }
 }
 
 /** Reads a request as a call. May reject with a `GatewayError`. */

@@ -11,6 +11,7 @@ import { createIdentity, createTranslation, type Untold } from '../dialects/tran
 import { GatewayError } from '../errors.ts'
 import { parseJson } from '../json.ts'
 import { limits } from '../limits.ts'
+import type { PlainRequest } from '../plain.ts'
 import type { Provider } from '../providers/providers.ts'
 import { readBytes } from '../streams.ts'
 import type { Call, Step } from '../types.ts'
@@ -36,7 +37,12 @@ export const compat: Compat = { read: readCompat, toSteps: toCompatSteps, listMo
  * Any request to `/v1/{account}/{gateway}/compat/…`.
  * @throws GatewayError
  */
-async function readCompat(request: Request, target: Target, requestId: string, room: Room): Promise<Call> {
+async function readCompat(
+  request: PlainRequest,
+  target: Target,
+  requestId: string,
+  room: Room,
+): Promise<Call> {
   const headers = new Headers(request.headers)
   const principal = toPrincipal(await takeToken(headers, room.gate), room.gate)
   const options = { ...room.defaults, ...readHeaders(headers) }
@@ -111,7 +117,7 @@ async function toStep(target: string, making: Making): Promise<Step> {
   const [bare = '', search] = path.split('?')
   const url = provider.resolve(prefix + bare, search === undefined ? '' : `?${search}`, new Headers())
   const text = JSON.stringify(body)
-  const dropped = notes.dropped.length && { 'cf-aig-dropped-fields': notes.dropped.join(', ') }
+  const dropped = notes.header !== undefined && { 'cf-aig-dropped-fields': notes.header }
   const served = making.isAlias && { 'cf-aig-provider': slug, 'cf-aig-model': full }
   return {
     provider: slug,

@@ -1,6 +1,7 @@
 import type { Config, GatewaySettings } from '../config.ts'
 import type { Pricing } from '../observe/pricing.ts'
 import type { RelayHandler } from '../pipeline/relayed.ts'
+import type { PlainRequest } from '../plain.ts'
 import type { Providers } from '../providers/providers.ts'
 import type { Home } from '../runs/home.ts'
 import type { Call, Handler, Options } from '../types.ts'
@@ -34,7 +35,7 @@ export interface CompatRequest {
 /** One API for every model: the pseudo provider `compat`, a part of its own. */
 export interface Compat {
   /** Any request to `/v1/{account}/{gateway}/compat/…`. Rejects with a `GatewayError`. */
-  read(request: Request, target: Target, requestId: string, room: Room): Promise<Call>
+  read(request: PlainRequest, target: Target, requestId: string, room: Room): Promise<Call>
   /** The steps of a request whose model names a provider, or an alias. Rejects with a `GatewayError`. */
   toSteps(asked: CompatRequest, room: Room): Promise<Call['steps']>
   /** What `compat/models` lists. */
@@ -66,7 +67,7 @@ export interface Room {
 
 /** One HTTP request, and where it is answered. */
 export interface Asking {
-  readonly request: Request
+  readonly request: PlainRequest
   readonly requestId: string
   readonly room: Room
   readonly home: Home

@@ -1,5 +1,6 @@
 import { GatewayError } from '../errors.ts'
 import { isLoopback } from '../loopback.ts'
+import type { PlainRequest, PlainResponse } from '../plain.ts'
 import type { Room } from './context.ts'
 
 const preflightSeconds = 600
@@ -32,7 +33,7 @@ export function assertOrigin(headers: Headers, room: Room): void {
 }
 
 /** The answer to a preflight (Fetch standard, "CORS-preflight request"), or undefined for any other request. */
-export function preflight(request: Request, room: Room): Response | undefined {
+export function preflight(request: PlainRequest, room: Room): Response | undefined {
   const origin = request.headers.get('origin')
   if (request.method !== 'OPTIONS' || origin === null) return undefined
   if (!request.headers.has('access-control-request-method')) return undefined
@@ -46,7 +47,7 @@ export function preflight(request: Request, room: Room): Response | undefined {
 }
 
 /** Let pages of an allowed origin read a response, the gateway's own headers included. */
-export function share(response: Response, request: Request, room: Room): Response {
+export function share(response: PlainResponse, request: PlainRequest, room: Room): PlainResponse {
   const origin = request.headers.get('origin')
   if (origin === null) return response
   response.headers.append('vary', 'origin')

@@ -1,4 +1,5 @@
 import { GatewayError } from '../errors.ts'
+import { Fields } from '../fields.ts'
 
 /** Belong to one connection (RFC 9110, 7.6.1), or are made anew for the next. */
 const connection = new Set(
@@ -23,9 +24,14 @@ export function returnable(headers: Headers): Headers {
   return filter(headers, foreign)
 }
 
+/** How long a provider's body is; null where it does not say, or says it of one that `fetch` has decoded. */
+export function lengthOf(headers: Headers): string | null {
+  return headers.has('content-encoding') ? null : headers.get('content-length')
+}
+
 function filter(headers: Headers, dropped: RegExp): Headers {
   const named = headers.get('connection')?.toLowerCase().split(',')
-  const kept = new Headers()
+  const kept = new Fields()
   for (const [name, value] of headers) {
     if (connection.has(name) || dropped.test(name)) continue
     if (named?.some((token) => token.trim() === name)) continue
@@ -39,7 +45,7 @@ function filter(headers: Headers, dropped: RegExp): Headers {
  * @throws GatewayError bad_request for names or values that no header may have, or that belong to a connection
  */
 export function fromItem(items: Readonly<Record<string, unknown>>): Headers {
-  const headers = new Headers()
+  const headers = new Fields()
   for (const [name, value] of Object.entries(items)) {
     if (value === null || value === undefined) continue
     if (connection.has(name.toLowerCase()))
@@ -49,7 +55,7 @@ export function fromItem(items: Readonly<Record<string, unknown>>): Headers {
     if (!isToken(name) || !/^[\t\x20-\x7e]*$/.test(text)) {
       throw new GatewayError('bad_request', `headers.${printable(name)}: not a legal header`)
     }
-    headers.set(name, text)
+    headers.set(name, text.trim())
   }
   return headers
 }

@@ -1,8 +1,9 @@
 import { type GatewayError, toErrorResponse } from '../errors.ts'
+import type { PlainResponse } from '../plain.ts'
 import type { Reply } from '../runs/pump.ts'
 import { readUntil, relay } from '../streams.ts'
 import type { Call, Result } from '../types.ts'
-import { returnable } from './headers.ts'
+import { lengthOf, returnable } from './headers.ts'
 
 /** Names of the response headers of contract 2.5. */
 export const responseHeaders = {
@@ -15,7 +16,7 @@ export const responseHeaders = {
 } as const
 
 /** A result as an HTTP response: the provider's status, headers and bytes, and what became of the call. */
-export function toResponse(call: Call, result: Result, ended: () => void): Response {
+export function toResponse(call: Call, result: Result, ended: () => void): PlainResponse {
   const { response, step, cacheStatus, watch, logId } = result
   const { signal } = call
   const headers = toHeaders(result)
@@ -24,6 +25,8 @@ export function toResponse(call: Call, result: Result, ended: () => void): Respo
   headers.set(responseHeaders.step, itemOf(call, step))
   headers.set(responseHeaders.cacheStatus, cacheStatus)
   if (logId !== undefined) headers.set(responseHeaders.logId, logId)
+  const length = lengthOf(response.headers)
+  if (length !== null) headers.set('content-length', length)
   const isBodiless = !response.body || call.steps[step]?.method === 'HEAD'
   const body = isBodiless
     ? response.body
@@ -32,7 +35,8 @@ export function toResponse(call: Call, result: Result, ended: () => void): Respo
     watch.end({ outcome: 'completed', upstreamStopped: true })
     ended()
   }
-  return new Response(body, { status: response.status, statusText: response.statusText, headers })
+  const { status, statusText, ok } = response
+  return { status, statusText, ok, headers, body }
 }
 
 /** The client's item that a step came from. */

@@ -1,4 +1,5 @@
 import { GatewayError } from '../errors.ts'
+import { Fields } from '../fields.ts'
 import { newId } from '../ids.ts'
 import { toBody } from '../runs/body.ts'
 import type { RunQuery } from '../runs/elsewhere.ts'
@@ -6,6 +7,7 @@ import type { Home } from '../runs/home.ts'
 import type { Reader } from '../runs/reader.ts'
 import type { Run } from '../runs/run.ts'
 import type { Owner } from '../runs/terms.ts'
+import { toStream } from '../streams.ts'
 import type { Call } from '../types.ts'
 import { takeToken, toPrincipal } from './authenticate.ts'
 import type { Asking, Room } from './context.ts'
@@ -50,7 +52,7 @@ async function ask(
   { request, room, home, requestId }: Asking,
   query: Omit<RunQuery, 'owner'>,
 ): Promise<Response> {
-  const token = await takeToken(new Headers(request.headers), room.gate)
+  const token = await takeToken(new Fields(request.headers), room.gate)
   const { credential } = toPrincipal(token, room.gate)
   const owner = { gateway: room.settings.id, credential }
   const response = await answerQuery({ ...query, owner }, home, request.signal)
@@ -120,7 +122,7 @@ async function toResponse(
   const status = head?.status ?? 200
   const isEmpty = bodiless.has(status)
   if (isEmpty) reader.close()
-  return new Response(isEmpty ? null : toBody(reader), { status, headers })
+  return new Response(isEmpty ? null : toStream(toBody(reader)), { status, headers })
 }
 
 /** Statuses whose responses have no body (Fetch standard, "null body status"). */

@@ -156,6 +156,7 @@ function toToken(grant: Grant, parent: Token, digest: string): Token {
     name,
     digest,
     rates,
+    expiresAt: grant.expiresAt,
     grant,
     opens,
     may: (scope, gateway = '') => scope === 'run' && opens(gateway),

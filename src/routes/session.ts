@@ -1,5 +1,6 @@
 import { isLasting, readHeaders } from '../controls.ts'
 import { GatewayError, toGatewayError } from '../errors.ts'
+import { Fields } from '../fields.ts'
 import { newId } from '../ids.ts'
 import { limits } from '../limits.ts'
 import type { Home } from '../runs/home.ts'
@@ -48,7 +49,7 @@ export async function grantUpgrade({ request, requestId, room, home }: Asking): 
  * @throws GatewayError bad_request; conflict for a connection that a later one has replaced
  */
 function findSession(
-  request: Request,
+  request: Pick<Request, 'url'>,
   owner: Owner,
   home: Home,
 ): Pick<SessionStart, 'id' | 'attempt'> | undefined {
@@ -118,7 +119,7 @@ function hostOf(start: SessionStart, find: FindRoom, home: Home): Host {
   }
 }
 
-const readDefaults = (defaults: Defaults): Options => readHeaders(new Headers({ ...defaults }))
+const readDefaults = (defaults: Defaults): Options => readHeaders(new Fields(Object.entries(defaults)))
 
 /** The settings among headers, as they came; anything else is dropped. */
 const settingsOf = (headers: Iterable<[name: string, value: string]>): Defaults =>

@@ -10,6 +10,8 @@ export interface Token {
   readonly digest: string
   /** Limits of its own. */
   readonly rates: RateSettings
+  /** Milliseconds since the epoch; null: never. */
+  readonly expiresAt: number | null
   /** Of a session token. */
   readonly grant?: Grant
   /** Whether it is good for calls of a gateway. */
@@ -90,5 +92,5 @@ function toHeld({ name, digest, permissions, gateways, rates, expires_at: expire
     !isExpired() &&
     permissions.includes(scope) &&
     (gateways === null || (gateway !== undefined && gateways.includes(gateway)))
-  return { name, digest, rates, isExpired, may, opens: (gateway) => may('run', gateway) }
+  return { name, digest, rates, expiresAt, isExpired, may, opens: (gateway) => may('run', gateway) }
 }

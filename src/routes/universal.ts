@@ -1,8 +1,10 @@
 import * as z from 'zod/mini'
 import { readConfig, readHeaders } from '../controls.ts'
 import { GatewayError } from '../errors.ts'
+import { Fields } from '../fields.ts'
 import { parseJson } from '../json.ts'
 import { limits } from '../limits.ts'
+import type { PlainRequest } from '../plain.ts'
 import type { Wire } from '../session/messages.ts'
 import { readBytes } from '../streams.ts'
 import type { Call, Options, Step } from '../types.ts'
@@ -153,8 +155,8 @@ function firstIssue(error: z.core.$ZodError): string {
 }
 
 /** `POST /v1/{account}/{gateway}`. @throws GatewayError */
-export async function readUniversal(request: Request, requestId: string, room: Room): Promise<Call> {
-  const headers = new Headers(request.headers)
+export async function readUniversal(request: PlainRequest, requestId: string, room: Room): Promise<Call> {
+  const headers = new Fields(request.headers)
   const token = await takeToken(headers, room.gate)
   const options = readHeaders(headers)
   const body = await readJson(request)
@@ -162,7 +164,7 @@ export async function readUniversal(request: Request, requestId: string, room: R
   return toUniversalCall(body, { requestId, token, origin, options, signal: request.signal }, room)
 }
 
-async function readJson(request: Request): Promise<unknown> {
+async function readJson(request: PlainRequest): Promise<unknown> {
   const bytes = await readBytes(request.body, limits.bodyBytes)
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))

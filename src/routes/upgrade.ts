@@ -46,7 +46,7 @@ export interface Upgrade {
  * @throws GatewayError forbidden for a host or a page of an origin that is not listed
  */
 export function readUpgrade(
-  request: Request,
+  request: Pick<Request, 'url' | 'headers'>,
   room: Room,
   keyNames: readonly string[] = [],
 ): { headers: Headers; offer: Offer } {

@@ -1,26 +1,24 @@
 import { toGatewayError } from '../errors.ts'
+import type { ByteReader, ByteSource } from '../plain.ts'
 import { breakOff } from '../streams.ts'
 import type { Reader } from './reader.ts'
 
 /** What a reader still reads, as a body that breaks off where its run did. `left` is called when it is left. */
-export function toBody(reader: Reader, left: () => void = () => reader.close()): ReadableStream<Uint8Array> {
-  return new ReadableStream<Uint8Array>(
-    {
-      async pull(controller) {
-        try {
-          const event = await reader.next()
-          if (event) return controller.enqueue(event.bytes)
-          if (reader.isClosed) return controller.close() // nobody reads on
-          const { outcome } = reader.run.terminal ?? {}
-          if (outcome === 'completed' || outcome === 'failed') controller.close()
-          else await breakOff(controller, `run ${reader.run.id} ended ${outcome}`)
-        } catch (error) {
-          await breakOff(controller, `run ${reader.run.id}: ${toGatewayError(error).message}`) // a gap
-        }
-        reader.close()
-      },
-      cancel: left,
+export function toBody(reader: Reader, left: () => void = () => reader.close()): ByteSource {
+  const bytes: ByteReader = {
+    async read() {
+      const event = await reader.next().catch((error: unknown) => fall(reader, toGatewayError(error).message)) // a gap
+      if (event) return { done: false, value: event.bytes }
+      if (reader.isClosed) return { done: true } // nobody reads on
+      const { outcome } = reader.run.terminal ?? {}
+      if (outcome !== 'completed' && outcome !== 'failed') return fall(reader, `ended ${outcome}`)
+      reader.close()
+      return { done: true }
     },
-    { highWaterMark: 0 },
-  )
+    cancel: async () => left(),
+  }
+  return { getReader: () => bytes, cancel: bytes.cancel }
 }
+
+const fall = (reader: Reader, why: string): Promise<never> =>
+  breakOff(`run ${reader.run.id}: ${why}`).finally(() => reader.close())

@@ -1,5 +1,6 @@
 import { GatewayError } from '../errors.ts'
 import { newId } from '../ids.ts'
+import type { ByteSource } from '../plain.ts'
 import { copyInto } from './pump.ts'
 import { Run } from './run.ts'
 import type { Head, Owner, Terminal } from './terms.ts'
@@ -38,11 +39,7 @@ export async function readElsewhere(ask: AskElsewhere, query: RunQuery, windowBy
 }
 
 /** Never rejects. */
-async function fill(
-  run: Run,
-  body: ReadableStream<Uint8Array>,
-  describe: () => Promise<Response>,
-): Promise<void> {
+async function fill(run: Run, body: ByteSource, describe: () => Promise<Response>): Promise<void> {
   const lost: Terminal = { outcome: 'incomplete', upstreamStopped: false }
   await copyInto(run, body).catch(() => undefined) // how it ended, its own home tells
   const state = await describe()

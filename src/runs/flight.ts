@@ -96,9 +96,9 @@ export class Flight implements Shared {
     try {
       if (signal.aborted) throw toStopReason(signal)
       const result = await Promise.race([this.#answer, left.promise])
-      const { status, statusText, headers } = result.response
+      const { status, statusText, ok, headers } = result.response
       const body = result.response.body && toBody(reader, leave)
-      return { ...result, response: new Response(body, { status, statusText, headers }) }
+      return { ...result, response: { status, statusText, ok, headers, body } }
     } catch (error) {
       leave()
       throw error

@@ -43,8 +43,10 @@ export class Home {
   #timer: ReturnType<typeof setTimeout> | undefined
   #timerAt = Number.POSITIVE_INFINITY
   #draining = false
-  readonly #over = new AbortController()
-  #passing = 0
+  /** Why all that is left was stopped. */
+  #over: GatewayError | undefined
+  /** Of the answers that go straight through. */
+  readonly #passing = new Set<AbortController>()
 
   constructor(options: HomeOptions) {
     this.#options = options
@@ -165,8 +167,7 @@ export class Home {
   /** Make the call of a run; resolves at its end. Never rejects. */
   async start(run: Run, start: Start): Promise<void> {
     this.#active.add(run)
-    const { aborted, reason } = this.#over.signal
-    if (aborted) run.stop(reason)
+    if (this.#over) run.stop(this.#over)
     await pump(run, start)
     this.#active.delete(run)
     const entry = this.#held.get(run.id)
@@ -242,14 +243,17 @@ export class Home {
    * `ended` must be called at its end.
    */
   enter(client: AbortSignal): { readonly signal: AbortSignal; readonly ended: () => void } {
-    this.#passing += 1
-    let isPassing = true
-    const ended = () => {
-      if (isPassing) this.#passing -= 1
-      isPassing = false
+    const stop = new AbortController()
+    this.#passing.add(stop)
+    const ended = () => void this.#passing.delete(stop)
+    const leave = () => {
+      ended()
+      stop.abort(client.reason)
     }
-    client.addEventListener('abort', ended, { once: true })
-    return { signal: AbortSignal.any([client, this.#over.signal]), ended }
+    if (client.aborted) leave()
+    else if (this.#over) stop.abort(this.#over)
+    else client.addEventListener('abort', leave, { once: true })
+    return { signal: stop.signal, ended }
   }
 
   /**
@@ -260,7 +264,8 @@ export class Home {
     this.#draining = true
     await this.#settle(deadlineMs)
     const reason = new GatewayError('draining', 'The gateway stopped')
-    this.#over.abort(reason)
+    this.#over = reason
+    for (const stop of this.#passing) stop.abort(reason)
     for (const run of this.#active) run.stop(reason)
     await this.#settle(limits.stopMs)
   }
@@ -271,7 +276,7 @@ export class Home {
   }
 
   #isBusy(): boolean {
-    if (this.#active.size + this.#passing > 0) return true
+    if (this.#active.size + this.#passing.size > 0) return true
     for (const { run } of this.#held.values()) if (run.readers > 0) return true
     for (const session of this.sessions.values()) if (session.isTelling) return true
     return false

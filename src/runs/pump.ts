@@ -1,5 +1,6 @@
 import { GatewayError, toErrorBody, toGatewayError } from '../errors.ts'
 import { limits } from '../limits.ts'
+import type { ByteSource } from '../plain.ts'
 import { createChunker, createSplitter } from '../splitter.ts'
 import { readUntil } from '../streams.ts'
 import type { Watch } from '../types.ts'
@@ -9,7 +10,7 @@ import { type Head, type Terminal, toTerminal } from './terms.ts'
 /** An answer, its body still a stream. */
 export interface Reply {
   readonly head: Head
-  readonly body: ReadableStream<Uint8Array> | null
+  readonly body: ByteSource | null
   readonly watch?: Watch
 }
 
@@ -77,7 +78,7 @@ const stopped = (run: Run): Terminal => toTerminal(toGatewayError(run.signal.rea
 export const isEventStream = (contentType: string): boolean => /^text\/event-stream\b/i.test(contentType)
 
 /** The events of a body, as fast as they are read. @throws GatewayError, or what the body failed with */
-export async function copyInto(run: Run, body: ReadableStream<Uint8Array>, watch?: Watch): Promise<void> {
+export async function copyInto(run: Run, body: ByteSource, watch?: Watch): Promise<void> {
   const isStream = isEventStream(run.head?.contentType ?? '')
   const splitter = isStream ? createSplitter() : createChunker()
   const reader = readUntil(body, run.signal)

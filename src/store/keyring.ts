@@ -1,6 +1,5 @@
 import { GatewayError } from '../errors.ts'
-import type { StoredKey } from './config.ts'
-import type { Vault } from './vault.ts'
+import type { StoredKey, StoredProvider } from './config.ts'
 
 /** The alias of a key that is taken where none is named. */
 export const defaultAlias = 'default'
@@ -16,16 +15,29 @@ export interface Keyring {
   found(provider: string): readonly string[]
 }
 
-/** Where a key's secret is sealed to. */
-export const placeOf = ({
-  id,
-  gateway_id,
-  provider_slug,
-}: Pick<StoredKey, 'id' | 'gateway_id' | 'provider_slug'>): string =>
-  `key ${id} of ${provider_slug} in ${gateway_id}`
+/** Where a key's secret is sealed to: with a custom provider's address, so that it cannot be read to be sent elsewhere. */
+export function placeOf(
+  { id, gateway_id, provider_slug }: Pick<StoredKey, 'id' | 'gateway_id' | 'provider_slug'>,
+  providers: readonly StoredProvider[],
+): string {
+  const custom = providers.find(({ slug }) => `custom-${slug}` === provider_slug)
+  return `key ${id} of ${provider_slug} in ${gateway_id}${custom ? ` at ${custom.base_url}` : ''}`
+}
 
 /** Where the headers of a custom provider are sealed to. */
-export const headersPlaceOf = ({ id }: { readonly id: string }): string => `headers of custom provider ${id}`
+export const headersPlaceOf = ({ id, base_url }: Pick<StoredProvider, 'id' | 'base_url'>): string =>
+  `headers of custom provider ${id} at ${base_url}`
+
+/** Keys of a provider that were found and have gone since: those of the last ones stay known. */
+const formerMax = 100
+
+/** Keys that have been found, by provider: ids by secret, oldest first. */
+type Found = Map<string, Map<string, string>>
+
+/** A keyring that another may follow. */
+export interface NextKeyring extends Keyring {
+  readonly secrets: Found
+}
 
 /**
  * Make the keyring of one gateway's keys. Each is unsealed at its first use, and then held. What an earlier keyring of
@@ -33,20 +45,22 @@ export const headersPlaceOf = ({ id }: { readonly id: string }): string => `head
  */
 export function createKeyring(
   keys: readonly StoredKey[],
-  vault: Vault,
+  read: (key: StoredKey) => Promise<string>,
   report: (where: string, error: unknown) => void,
-  before?: Keyring,
-): Keyring {
+  before?: NextKeyring,
+): NextKeyring {
   const unsealed = new Map<string, Promise<string>>()
-  const secrets = new Map<string, Set<string>>()
-  for (const { provider_slug: slug } of keys) secrets.set(slug, new Set(before?.found(slug)))
+  // One for all that follow one another: what a former one finds late is known to the latest too.
+  const secrets: Found = before?.secrets ?? new Map()
+  forgetFormer(secrets, new Set(keys.map(({ id }) => id)))
 
   const unseal = (key: StoredKey): Promise<string> => {
     const known = unsealed.get(key.id)
     if (known) return known
-    const opened = vault.unseal(key.secret, placeOf(key)).then(
+    const opened = read(key).then(
       (secret) => {
-        secrets.get(key.provider_slug)?.add(secret)
+        const own = secrets.get(key.provider_slug) ?? new Map<string, string>()
+        secrets.set(key.provider_slug, own.set(secret, key.id))
         return secret
       },
       (error: unknown) => {
@@ -69,6 +83,14 @@ export function createKeyring(
       const there = own.length > 0 ? `there are: ${own.map((key) => key.alias).join(', ')}` : 'there is none'
       throw new GatewayError('unknown_alias', `No key of ${provider} has the alias "${alias}"; ${there}`)
     },
-    found: (provider) => [...(secrets.get(provider) ?? before?.found(provider) ?? [])],
+    found: (provider) => [...(secrets.get(provider)?.keys() ?? [])],
+    secrets,
+  }
+}
+
+function forgetFormer(secrets: Found, there: ReadonlySet<string>): void {
+  for (const own of secrets.values()) {
+    const former = [...own].filter(([, id]) => !there.has(id))
+    for (const [secret] of former.slice(0, -formerMax)) own.delete(secret)
   }
 }

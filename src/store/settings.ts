@@ -1,6 +1,6 @@
 import { type Env, type GatewaySettings, gatewaySettings, type ProviderSettings } from '../config.ts'
-import type { ConfigStore, Stored, StoredProvider, StoredToken } from './config.ts'
-import { createKeyring, headersPlaceOf, type Keyring } from './keyring.ts'
+import type { ConfigStore, Stored, StoredKey, StoredProvider, StoredToken } from './config.ts'
+import { createKeyring, headersPlaceOf, type Keyring, type NextKeyring, placeOf } from './keyring.ts'
 import { createLive, type Live } from './live.ts'
 import { createVault, type Vault } from './vault.ts'
 
@@ -34,7 +34,7 @@ export function createSettings(store: ConfigStore, env: Env): Settings {
     store,
     vault,
     hold(apply, report) {
-      let keyrings: ReadonlyMap<string, Keyring> = new Map()
+      let keyrings: ReadonlyMap<string, NextKeyring> = new Map()
       const prepare = async (stored: Stored): Promise<() => void> => {
         const gateways = readGateways(stored, report)
         const providers = await readProviders(stored.provider, vault, report)
@@ -50,13 +50,15 @@ export function createSettings(store: ConfigStore, env: Env): Settings {
 
 function toKeyrings(
   stored: Stored,
-  before: ReadonlyMap<string, Keyring>,
+  before: ReadonlyMap<string, NextKeyring>,
   vault: Vault,
   report: Report,
-): ReadonlyMap<string, Keyring> {
+): ReadonlyMap<string, NextKeyring> {
   const keys = Map.groupBy(stored.key, ({ gateway_id }) => gateway_id)
-  const ids = [...new Set([...before.keys(), ...keys.keys()])]
-  return new Map(ids.map((id) => [id, createKeyring(keys.get(id) ?? [], vault, report, before.get(id))]))
+  const known = [...before].filter(([, { secrets }]) => secrets.size > 0).map(([id]) => id)
+  const ids = new Set([...known, ...keys.keys()])
+  const read = (key: StoredKey): Promise<string> => vault.unseal(key.secret, placeOf(key, stored.provider))
+  return new Map([...ids].map((id) => [id, createKeyring(keys.get(id) ?? [], read, report, before.get(id))]))
 }
 
 function readGateways({ gateway }: Stored, report: Report): GatewaySettings[] {

@@ -29,6 +29,8 @@ const frame: string = JSON.stringify({ type: 'input_audio_buffer.append', audio:
 const warmMs = 1_000
 const measuredMs = 4_000
 const rounds = 3
+/** Of the bare relay's frames per second. */
+const goal = 0.7
 /** Of /proc: 100 to the second on every Linux. */
 const ticksPerSecond = 100
 const self = fileURLToPath(import.meta.url)
@@ -264,11 +266,19 @@ const roles: Readonly<Record<string, (port: number, other: string) => void | Pro
   },
 }
 
-/** By itself: `node test/bench/relay.ts [runtime…]`. */
+const describe = ({ framesPerSecond, cpuMicroseconds }: RelayFigures): string =>
+  `${framesPerSecond.toString().padStart(6)} frames/s, ${cpuMicroseconds.toFixed(1).padStart(5)} µs of CPU each`
+
+/** `npm run bench:relay -- [runtime…]`. Exits with 1 where a relay costs too much. */
 if (process.argv[1] === self) {
   const [role = '', port, other = ''] = process.argv.slice(2)
   if (role in roles) await roles[role]!(Number(port), other)
   else
-    for (const runtime of runtimes.filter((name) => role === '' || process.argv.includes(name)))
-      console.log(JSON.stringify(await benchRelay(runtime)))
+    for (const name of runtimes.filter((one) => role === '' || process.argv.includes(one))) {
+      const { bare, gateway, ratio } = await benchRelay(name)
+      const isMet = ratio >= goal
+      if (!isMet) process.exitCode = 1
+      const figures = `bare ${describe(bare)}; gateway ${describe(gateway)}`
+      console.log(`${isMet ? 'met   ' : 'missed'}  ${name.padEnd(7)}  ${figures}; ${ratio.toFixed(2)}`)
+    }
 }

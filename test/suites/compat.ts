@@ -21,7 +21,7 @@ type Ask = (
   asked?: { path?: string; more?: object; headers?: Record<string, string>; gateway?: string } & Control,
 ) => Promise<Response>
 
-/** `/v1/{account}/{gateway}/compat/…`: src/dialects/COMPAT.md. */
+/** `/v1/{account}/{gateway}/compat/…`. */
 export function compatSuite(target: Target): void {
   const ask: Ask = (model, { path = 'chat/completions', more = {}, headers, gateway, ...control } = {}) => {
     const body = apis[path.replace(/^v1\//, '') as ApiPath] ?? apis.responses

@@ -379,6 +379,13 @@ function logTests(target: Target): void {
     expect((await manage('GET', `/gateways/${id}/logs`)).result).toHaveLength(1)
   })
 
+  test('logs: pages end where a filter of time is the better question', async () => {
+    const manage = managerOf(target.url)
+    expect((await manage('GET', '/gateways/locked/logs?page=200&per_page=100')).status).toBe(200)
+    const refused = await manage('GET', '/gateways/locked/logs?page=201&per_page=100')
+    expect([refused.status, refused.errors[0]?.path]).toEqual([400, ['query', 'page']])
+  })
+
   test('logs: one gateway has none of another’s', async () => {
     const [mine, other] = [await makeGateway(manage), await makeGateway(manage)]
     const log = await call(target, mine)
@@ -558,6 +565,24 @@ function scopeTests(target: Target): void {
     for (const [method, path, body] of edits) expect((await reader(method, path, body)).status).toBe(403)
   })
 
+  test('a token makes no other that may do more, or for longer', async () => {
+    const refused = (manage: Manage, more: object) => manage('POST', '/tokens', { name: newName(), ...more })
+    const editor = await as({ permissions: ['edit'] })
+    for (const permissions of [undefined, ['run'], ['read'], ['run', 'read', 'edit'], ['edit', 'read']]) {
+      const { status, errors, text } = await refused(editor, { permissions })
+      expect([status, errors[0]?.path]).toEqual([403, ['body', 'permissions']])
+      expect(text).not.toContain('tl_')
+    }
+    expect((await refused(editor, { permissions: ['edit'] })).status).toBe(200)
+    const soon = new Date(Date.now() + 60_000).toISOString()
+    const brief = await as({ permissions: ['edit', 'run'], expires_at: soon })
+    for (const expires_at of [undefined, null, new Date(Date.now() + 120_000).toISOString()]) {
+      const { status, errors } = await refused(brief, { expires_at })
+      expect([status, errors[0]?.path]).toEqual([403, ['body', 'expires_at']])
+    }
+    expect((await refused(brief, { expires_at: soon })).status).toBe(200)
+  })
+
   test('a token of one gateway sees that one alone, and nothing of the account', async () => {
     const [mine, other] = [await makeGateway(manage), await makeGateway(manage)]
     const owner = await as({ permissions: ['read', 'edit'], gateways: [mine] })
@@ -730,9 +755,35 @@ function providerTests(target: Target): void {
     const shown = await manage('GET', `/custom-providers/${result.id}`)
     expect(JSON.parse(shown.result.headers)).toEqual({ 'x-lab': '[hidden]' })
     for (const one of [text, shown.text]) expect(one).not.toContain('value-of-the-lab')
-    await manage('PATCH', `/custom-providers/${result.id}`, { base_url: `${target.upstream}/moved` })
-    const moved = await entryOf(result.slug)
-    expect([moved?.path, moved?.headers['x-lab']]).toEqual(['/moved/echo', 'value-of-the-lab'])
+    await manage('PATCH', `/custom-providers/${result.id}`, { name: 'Laboratory' })
+    expect((await entryOf(result.slug))?.headers['x-lab']).toBe('value-of-the-lab')
+  })
+
+  test('what is sealed for an address goes to no other', async () => {
+    const { result } = await make({ headers: '{"x-lab":"value-of-the-lab"}' })
+    const gateway = await makeGateway(manage)
+    const body = { provider_slug: `custom-${result.slug}`, alias: 'default', secret: 'sk-lab-0123456789abc' }
+    const { result: key } = await manage('POST', `/gateways/${gateway}/provider_configs`, body)
+    const move = (more: object) =>
+      manage('PATCH', `/custom-providers/${result.id}`, { base_url: `${target.upstream}/moved`, ...more })
+    const sent = async () => {
+      const tag = newKey()
+      await post(
+        at(target, `/custom-${result.slug}/echo`, gateway),
+        {},
+        { ...admin, ...upstream({ key: tag }) },
+      )
+      const [entry] = await ledger(target, tag)
+      return [entry?.path, entry?.headers['x-lab'], entry?.headers.authorization]
+    }
+    const bare = await move({})
+    expect([bare.status, bare.errors[0]?.path]).toEqual([400, ['body', 'headers']])
+    const keyed = await move({ headers: '{"x-lab":"anew"}' })
+    expect([keyed.status, keyed.errors[0]?.path]).toEqual([400, ['body', 'base_url']])
+    expect(await sent()).toEqual(['/lab/echo', 'value-of-the-lab', 'Bearer sk-lab-0123456789abc'])
+    await manage('DELETE', `/gateways/${gateway}/provider_configs/${key.id}`)
+    expect((await move({ headers: '{"x-lab":"anew"}' })).status).toBe(200)
+    expect(await sent()).toEqual(['/moved/echo', 'anew', undefined])
   })
 
   test('a custom provider serves while it is on', async () => {

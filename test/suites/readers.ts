@@ -111,7 +111,9 @@ function httpSuite(target: Target): void {
 
   test('HTTP: who asks for no body holds no run up', async () => {
     const key = newKey()
-    const headers = { ...upstream({ key, bytes: long, delay: 100 }), 'cf-aig-on-disconnect': 'detach' }
+    // More than is kept, but slowly, so that it can still be asked for from its beginning.
+    const slow = { bytes: 24 << 20, interval: 5 }
+    const headers = { ...upstream({ key, ...slow }), 'cf-aig-on-disconnect': 'detach' }
     const response = await post(at(target, '/openai/chat/completions'), chat('x'), headers)
     await response.body!.cancel()
     const url = at(target, `/run/${response.headers.get('cf-aig-run-id')}`)

@@ -128,6 +128,23 @@ describe('the account of an answer', () => {
     expect(theirs).toMatchObject({ cost: 0.001, cost_basis: 'estimated', custom_cost: false })
   })
 
+  test.each(['1e17', '1e400', '12.5', '-1'])(
+    'of %s tokens a record is made that can be read',
+    async (tokens) => {
+      const odd = { prompt_tokens: 'so many', completion_tokens: 7, total_tokens: 2e17 }
+      const body = JSON.stringify({ ...answer, usage: odd }).replace('"so many"', tokens)
+      const { gateway, rows } = await open(
+        () => new Response(body, { headers: { 'content-type': 'application/json' } }),
+      )
+      await (await ask(gateway)).text()
+      await (await ask(gateway)).text()
+      const read = await rows()
+      expect(read).toHaveLength(2)
+      for (const { tokens_in, tokens_out } of read)
+        expect([tokens_in, tokens_out]).toEqual(tokens === '12.5' ? [13, 7] : [null, null])
+    },
+  )
+
   test('what failed costs nothing, what nobody knows the price of is unknown', async () => {
     const failing = await open(() => Response.json({ error: { message: 'no' } }, { status: 500 }))
     await (await ask(failing.gateway)).text()

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { askUsage, hideUsage, isUsageEvent } from '../../src/observe/asked.ts'
+import { toWebResponse } from '../../src/streams.ts'
 import type { Step } from '../../src/types.ts'
 
 const step = (body: Step['body'], path = '/v1/chat/completions', method = 'POST'): Step => ({
@@ -100,7 +101,8 @@ describe('the event of the usage', () => {
           at += size
         },
       })
-      const shown = hideUsage(new Response(body), (bytes) => told.push(new TextDecoder().decode(bytes)))
+      const rest = hideUsage(new Response(body), (bytes) => told.push(new TextDecoder().decode(bytes)))
+      const shown = toWebResponse(rest)
       expect(await shown.text()).toBe(other + other + end)
       expect(told).toEqual([hidden])
     }
@@ -114,6 +116,7 @@ describe('the event of the usage', () => {
     const failing = new ReadableStream<Uint8Array>({
       pull: (controller) => controller.error(new Error('broke')),
     })
-    await expect(hideUsage(new Response(failing), () => undefined).text()).rejects.toThrow('broke')
+    const failed = toWebResponse(hideUsage(new Response(failing), () => undefined))
+    await expect(failed.text()).rejects.toThrow('broke')
   })
 })

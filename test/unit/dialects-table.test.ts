@@ -38,7 +38,7 @@ function checkEmbeddings(name: string): Found {
 
 const cells = new Map<string, Found>()
 
-/** What every dialect makes of every feature: the table of COMPAT.md. */
+/** What every dialect makes of every feature. */
 describe.each([...dialects.keys()])('%s', (dialect) => {
   test.each(rows.map((row) => [row.name, row] as const))('%s', (_, { name, check }) => {
     const found = check(dialect)

@@ -214,9 +214,9 @@ describe('Google', async () => {
   function createGoogle(answer: { status?: number; expires_in?: number } = {}) {
     const asked: string[] = []
     const fetch: Runtime['fetch'] = async (request) => {
-      asked.push(request.url)
-      const form = new URLSearchParams(await request.text())
-      const { payload } = await jwtVerify(form.get('assertion')!, verifier, { audience: request.url })
+      asked.push(request.url.href)
+      const form = new URLSearchParams(String(request.body))
+      const { payload } = await jwtVerify(form.get('assertion')!, verifier, { audience: request.url.href })
       expect(form.get('grant_type')).toBe('urn:ietf:params:oauth:grant-type:jwt-bearer')
       expect([payload.iss, payload.scope, payload.exp! - payload.iat!]).toEqual([
         file.client_email,

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
 import { ConfigError } from '../../src/config.ts'
-import type { StoredKey } from '../../src/store/config.ts'
-import { createKeyring, placeOf } from '../../src/store/keyring.ts'
-import { createVault } from '../../src/store/vault.ts'
+import type { StoredKey, StoredProvider } from '../../src/store/config.ts'
+import { createKeyring, headersPlaceOf, placeOf } from '../../src/store/keyring.ts'
+import { createVault, type Vault } from '../../src/store/vault.ts'
 
 const keyOf = (byte: number): string => Buffer.alloc(32, byte).toString('base64')
 const [first, second] = [keyOf(1), keyOf(2)]
@@ -18,6 +18,32 @@ test('what was sealed is read again at its own place only, and never the same tw
   await expect(vault.unseal({ ...one, iv: other.iv }, 'a')).rejects.toThrow()
   const flipped = (one.data[0] === 'A' ? 'B' : 'A') + one.data.slice(1)
   await expect(vault.unseal({ ...one, data: flipped }, 'a')).rejects.toThrow()
+})
+
+test('what is sealed for a custom provider cannot be read for another address', async () => {
+  const vault = createVault({ TRUNKLINE_MASTER_KEY: first })
+  const at = (base_url: string): StoredProvider => ({
+    ...{
+      id: 'p',
+      slug: 'lab',
+      name: 'Lab',
+      base_url,
+      enable: true,
+      headers: null,
+      header_names: [],
+      shown: {},
+    },
+    ...{ created_at: 0, modified_at: 0 },
+  })
+  const named = { id: 'k', gateway_id: 'g', provider_slug: 'custom-lab' }
+  const [here, elsewhere] = [at('https://lab.example'), at('https://evil.example')]
+  const places = [placeOf(named, [here]), headersPlaceOf(here)]
+  const others = [placeOf(named, [elsewhere]), headersPlaceOf(elsewhere)]
+  for (const [index, place] of places.entries()) {
+    const sealed = await vault.seal('sk-lab', place)
+    expect(await vault.unseal(sealed, place)).toBe('sk-lab')
+    await expect(vault.unseal(sealed, others[index] ?? '')).rejects.toThrow()
+  }
 })
 
 test('an older key reads what it sealed, and seals nothing', async () => {
@@ -48,16 +74,21 @@ async function ringOf(...aliases: string[]) {
   const vault = createVault({ TRUNKLINE_MASTER_KEY: first })
   const keys = aliases.map(async (alias, index): Promise<StoredKey> => {
     const named = { id: `k${index}`, gateway_id: 'g', provider_slug: 'openai' }
-    const secret = await vault.seal(`sk-${alias}`, placeOf(named))
+    const secret = await vault.seal(`sk-${alias}`, placeOf(named, []))
     const default_config = alias.endsWith('!')
     return { ...named, alias, default_config, secret, secret_preview: '…', created_at: 0, modified_at: 0 }
   })
   return { vault, keys: await Promise.all(keys) }
 }
 
+const reader =
+  (vault: Vault) =>
+  (key: StoredKey): Promise<string> =>
+    vault.unseal(key.secret, placeOf(key, []))
+
 test('a keyring gives the key that is named, else the default, else none', async () => {
   const { vault, keys } = await ringOf('default', 'a', 'b!')
-  const ring = createKeyring(keys, vault, () => undefined)
+  const ring = createKeyring(keys, reader(vault), () => undefined)
   expect(await ring.find('openai', undefined)).toBe('sk-b!')
   expect(await ring.find('openai', 'default')).toBe('sk-b!')
   expect(await ring.find('openai', 'a')).toBe('sk-a')
@@ -67,15 +98,44 @@ test('a keyring gives the key that is named, else the default, else none', async
     message: expect.stringContaining('default, a, b!'),
   })
   expect(new Set(ring.found('openai'))).toEqual(new Set(['sk-b!', 'sk-a']))
-  const plain = createKeyring(keys.slice(0, 2), vault, () => undefined, ring)
+  const plain = createKeyring(keys.slice(0, 2), reader(vault), () => undefined, ring)
   expect(await plain.find('openai', undefined)).toBe('sk-default')
   expect(plain.found('openai')).toContain('sk-b!')
+})
+
+test('however often what is stored changes, the keys that are there are known, and the last that were', async () => {
+  const { vault, keys } = await ringOf(
+    'default',
+    ...Array.from({ length: 250 }, (_, index) => `next-${index}`),
+  )
+  const [stays, ...coming] = keys
+  let ring = createKeyring([stays!], reader(vault), () => undefined)
+  await ring.find('openai', undefined)
+  for (let change = 0; change < 20_000; change += 1)
+    ring = createKeyring([stays!], reader(vault), () => undefined, ring)
+  expect(ring.found('openai')).toEqual(['sk-default'])
+  for (const next of coming) {
+    ring = createKeyring([stays!, next], reader(vault), () => undefined, ring)
+    await ring.find('openai', next.alias)
+  }
+  // The one that stays, the one that came last, and a hundred before it.
+  expect(ring.found('openai')).toHaveLength(102)
+  expect(ring.found('openai')).toEqual(expect.arrayContaining(['sk-default', 'sk-next-249', 'sk-next-149']))
+})
+
+test('what a former keyring finds late, the latest knows', async () => {
+  const { vault, keys } = await ringOf('default')
+  const former = createKeyring(keys, reader(vault), () => undefined)
+  const finding = former.find('openai', undefined)
+  const latest = createKeyring([], reader(vault), () => undefined, former)
+  await finding
+  expect(latest.found('openai')).toEqual(['sk-default'])
 })
 
 test('a key that cannot be read is reported, and its secret is not in the word', async () => {
   const { keys } = await ringOf('default')
   const reports: unknown[] = []
-  const ring = createKeyring(keys, createVault({ TRUNKLINE_MASTER_KEY: second }), (...word) =>
+  const ring = createKeyring(keys, reader(createVault({ TRUNKLINE_MASTER_KEY: second })), (...word) =>
     reports.push(word),
   )
   await expect(ring.find('openai', undefined)).rejects.toMatchObject({ code: 'internal' })

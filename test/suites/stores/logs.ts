@@ -373,6 +373,27 @@ export const logsTests: readonly StoreTest<Logs>[] = [
     },
   },
   {
+    name: 'keeps of what is too long as many bytes as every store can, and no half of a character',
+    async run(logs) {
+      const [text, long] = ['鸟'.repeat(1_000_000), '🦜'.repeat(100_000)]
+      const nul = '\0'.repeat(1_000_000)
+      const metadata = JSON.stringify({ long })
+      await logs.append([
+        entry(1, { path: long, model: long, error: long, metadata }, { request: text, response: nul }),
+        entry(2),
+      ])
+      same(await logs.count(query()), 2)
+      const { id } = entry(1).row
+      const bodies = await logs.bodies('a', id)
+      same(bodies?.request, '鸟'.repeat(349_525))
+      same(bodies?.response, '␀'.repeat(349_525))
+      const log = await logs.get('a', id)
+      same([log?.path, log?.model, log?.error], Array(3).fill('🦜'.repeat(16_384)))
+      const filters: LogFilter[] = [{ key: 'metadata.key', operator: 'eq', value: ['long'] }]
+      same(ids(await logs.list(query({ filters }))), [id])
+    },
+  },
+  {
     name: 'is written, read, patched and removed from by many at once',
     async run(logs, open) {
       const other = await open()

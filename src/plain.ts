@@ -1,0 +1,39 @@
+/** Requests, responses and bodies as far as they are used here. The web's own are such, and a runtime may have lighter ones. */
+
+/** Reads a body part by part; the web's reader of a stream is one. */
+export interface ByteReader {
+  /** Rejects where the body breaks off. */
+  read(): Promise<
+    | { readonly done: false; readonly value: Uint8Array }
+    | { readonly done: true; readonly value?: Uint8Array | undefined }
+  >
+  /** Leave the rest, which closes the connection it would have come over. */
+  cancel(reason?: unknown): Promise<void>
+}
+
+/** A body to be read once. The web's `ReadableStream` is one; a runtime may have lighter ones. */
+export interface ByteSource {
+  getReader(): ByteReader
+  cancel(reason?: unknown): Promise<void>
+}
+
+/** As much of a request as is used here; the web's own is one. */
+export interface PlainRequest extends Pick<Request, 'method' | 'url' | 'headers' | 'signal'> {
+  readonly body: ByteSource | null
+}
+
+/** As much of a response as is used here; the web's own is one. */
+export interface PlainResponse extends Pick<Response, 'status' | 'statusText' | 'ok' | 'headers'> {
+  readonly body: ByteSource | null
+}
+
+/** A stream can be sent once only. */
+export type OutboundBody = string | Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | null
+
+/** A request on its way to a provider. */
+export interface OutboundRequest {
+  readonly method: string
+  readonly url: URL
+  readonly headers: Headers
+  readonly body: OutboundBody
+}

@@ -34,7 +34,9 @@ const cli = ['adapters/cli.ts']
 
 describe('starting', () => {
   for (const runtime of runtimes) {
-    test(`${runtime} serves within 2 s without any configuration, and stops with 0 on SIGTERM`, async () => {
+    test(`${runtime} serves within 2 s without any configuration, and stops with 0 on SIGTERM`, {
+      timeout: 90_000,
+    }, async () => {
       const start = async () => {
         const gateway = await startGateway(runtime, {})
         expect(await gateway.stop()).toBe(0)

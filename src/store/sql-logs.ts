@@ -230,8 +230,7 @@ function orderOf({ orderBy, direction }: Pick<LogQuery, 'orderBy' | 'direction'>
   const column = columnOf(orderBy)
   const type: string | undefined = columns[orderBy as keyof LogRow]
   const isKnown = orderBy === 'id' || orderBy === 'tokens' || type?.endsWith('NOT NULL')
-  const way = direction === 'asc' ? 'ASC' : 'DESC'
-  return `ORDER BY ${isKnown ? '' : `${column} IS NULL, `}${column} ${way}, id ${way}`
+  return `ORDER BY ${isKnown ? '' : `${column} IS NULL, `}${column} ${direction === 'asc' ? 'ASC' : 'DESC'}, id DESC`
 }
 
 /** Always as many, so that the statements are prepared once. */

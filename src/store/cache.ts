@@ -34,7 +34,7 @@ const sizeOf = ({ entry }: Held): number => entry.body.byteLength + entryBytes
 
 /**
  * A cache in memory, alone or in front of another. What the other one has is not looked for twice while it stays in
- * memory; a `clear` elsewhere is not noticed.
+ * memory; a `clear` elsewhere is not noticed, so what must be forgotten everywhere gets other keys.
  */
 export function createMemoryCache(behind?: Cache, now: () => number = Date.now): Cache {
   /** Oldest use first. */

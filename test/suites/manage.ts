@@ -237,6 +237,39 @@ function gatewayTests(target: Target): void {
     expect(await ask()).toBe('MISS')
   })
 
+  test('what is asked before an update, and answered after it, is not given to whoever asks then', async () => {
+    const id = await makeGateway(manage, { cache_ttl: 300, cache_invalidate_on_update: true })
+    const ask = async (key: string) => {
+      const headers = { ...admin, ...upstream({ key, delay: 700 }), 'cf-aig-cache-key': 'same' }
+      const response = await post(at(target, '/openai/chat/completions', id), chat('same'), headers)
+      await response.text()
+      return response.headers.get('cf-aig-cache-status')
+    }
+    const key = newKey()
+    const early = ask(key)
+    await expect.poll(async () => (await ledger(target, key)).length).toBe(1)
+    await manage('PUT', `/gateways/${id}`, { retry_delay: 5 })
+    expect(await early).toBe('MISS')
+    expect(await ask(newKey())).toBe('MISS')
+    await expect.poll(() => ask(newKey())).toBe('HIT')
+  })
+
+  test('a gateway made anew has no answers of the one before', async () => {
+    const id = await makeGateway(manage, { cache_ttl: 300 })
+    const ask = async () => {
+      const response = await post(at(target, '/openai/chat/completions', id), chat('same'), admin)
+      await response.text()
+      return response.headers.get('cf-aig-cache-status')
+    }
+    expect(await ask()).toBe('MISS')
+    await expect.poll(ask).toBe('HIT')
+    await manage('PUT', `/gateways/${id}`, { retry_delay: 5 })
+    expect(await ask()).toBe('HIT')
+    await manage('DELETE', `/gateways/${id}`)
+    await manage('POST', '/gateways', { id, cache_ttl: 300, retry_delay: 5 })
+    expect(await ask()).toBe('MISS')
+  })
+
   test('what the configuration declares is seen, and is not changed here', async () => {
     const seen = await manage('GET', '/gateways/locked')
     expect(seen.result).toMatchObject({ id: 'locked', source: 'configuration', authentication: true })

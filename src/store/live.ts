@@ -26,6 +26,8 @@ export interface Live {
    * what `decide` throws.
    */
   change(decide: (stored: Stored) => Decided | Promise<Decided>): Promise<void>
+  /** Enter into the audit trail what changes nothing that is held. */
+  note(entry: Decided['entry']): Promise<void>
 }
 
 /** Prepares what is stored, each time it has changed; what it gives back puts it to work, and must not throw. */
@@ -99,6 +101,7 @@ export function createLive(
       }
       await ask()
     },
+    note: (entry) => store.note({ ...entry, created_at: Date.now() }),
   }
 }
 

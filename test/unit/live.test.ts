@@ -26,6 +26,9 @@ function fakeStore() {
       state.revision += 1
       return true
     },
+    async note() {
+      state.revision += 1
+    },
     audit: async () => [],
     auditCount: async () => 0,
   }

@@ -22,6 +22,8 @@ export interface CacheOptions {
 
 /** For requests with a key of their own, where no time is set (contract 5). */
 const keyedSeconds = 300
+/** Of a stream whose events are kept apart; one of more comes at once. A database takes a value of 2 MB. */
+const eventsMax = 50_000
 /**
  * Calls of models, which a gateway's `cache_ttl` is for; what else goes to a provider may change something there, and
  * is kept only where the request asks for it.
@@ -136,7 +138,7 @@ function toEntry({ result, body, events }: Landed, ttl: number): CacheEntry {
     status: result.response.status,
     headers: [...result.response.headers].filter(([name]) => name !== 'set-cookie'),
     body,
-    events: isStream ? events.map(([end, at]) => [end, at - first]) : [],
+    events: isStream && events.length <= eventsMax ? events.map(([end, at]) => [end, at - first]) : [],
     step: result.step,
     expiresAt: Date.now() + ttl * 1_000,
   }

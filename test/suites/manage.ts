@@ -955,6 +955,30 @@ function analyticsTests(target: Target): void {
     ).toEqual([])
   })
 
+  test('analytics: an answer kept of a later step is a request as well', async () => {
+    const id = await makeGateway(manage, { cache_ttl: 300 })
+    const item = (control: object) => ({
+      provider: 'openai',
+      endpoint: 'chat/completions',
+      headers: upstream(control),
+      query: chat('ü'),
+    })
+    const ask = async () => {
+      const response = await post(at(target, '', id), [item({ status: 500 }), item({})], admin)
+      await response.text()
+      return response.headers.get('cf-aig-cache-status')
+    }
+    expect(await ask()).toBe('MISS')
+    await expect.poll(ask).toBe('HIT')
+    const { result } = await manage('GET', `/gateways/${id}/analytics?bucket_seconds=31622400`)
+    const [{ requests, attempts, cached }] = result.points
+    expect(cached).toBeGreaterThan(0)
+    expect(requests).toBe(attempts - 1)
+    const logs = (await manage('GET', `/gateways/${id}/logs`)).result
+    const bytes = new TextEncoder().encode(JSON.stringify(chat('ü'))).byteLength
+    expect(new Set(logs.map((log: { request_size: number }) => log.request_size))).toEqual(new Set([bytes]))
+  })
+
   test.each([
     'bucket_seconds=1',
     'by=id',

@@ -87,6 +87,16 @@ describe('what is stored, held in memory', () => {
     }
   })
 
+  test('a clock that is set back delays nothing', async () => {
+    const { live, state, applied } = start()
+    await live.check()
+    vi.setSystemTime(1)
+    state.revision = 7
+    await vi.advanceTimersByTimeAsync(25_000)
+    await live.check()
+    expect(applied).toEqual([7])
+  })
+
   test('a change made here is in force at once', async () => {
     const { live, applied } = start()
     await live.change(() => ({ changes: [], entry }))

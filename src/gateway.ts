@@ -110,7 +110,15 @@ export function createGateway(config: Config, runtime: Runtime, given: Given = {
   const app = createApp({ find: rooms.find, report, refuse, health, manage: given.manage?.(desk) })
 
   return {
-    fetch: async (request, home = here) => toWebResponse(await app.fetch(request, { home })),
+    async fetch(request, home = here) {
+      const response = await app.fetch(request, { home })
+      try {
+        return toWebResponse(response)
+      } catch (error) {
+        void response.body?.cancel().catch(() => undefined) // one that has failed is over all the same
+        return refuse('fetch', error, newId())
+      }
+    },
     // The router looks at method and URL alone, and hands on what the routes make.
     answer: async (request, home = here) => app.fetch(request as Request, { home }),
     async upgrade(request, home = here) {

@@ -30,6 +30,8 @@ export const limits = {
   readings: 1_000,
   /** Steps of one universal request. */
   steps: 32,
+  /** Messages, or items, of one conversation that is translated. */
+  turns: 100_000,
   /** From a stop to the terminal record of a run whose provider's connection was not seen to end. */
   stopMs: 1_000,
   /** From the last part of a body to its breaking off, as some runtimes would drop what they have not written yet. */

@@ -1,4 +1,5 @@
 import * as z from 'zod/mini'
+import { limits } from '../limits.ts'
 import { toCompletion } from './chunks.ts'
 import type { Api } from './dialect.ts'
 import { malformed } from './failure.ts'
@@ -81,7 +82,7 @@ const flag = z.nullish(z.boolean())
 /** What dialects read of a request; what else there is goes to them as it is. */
 const request = z.looseObject({
   model: z.string(),
-  messages: z.array(message),
+  messages: z.array(message).check(z.maxLength(limits.turns)),
   tools: z.nullish(z.array(tool)),
   tool_choice: z.nullish(z.union([z.enum(['none', 'auto', 'required']), named])),
   parallel_tool_calls: flag,

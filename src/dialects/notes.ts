@@ -17,6 +17,13 @@ const neutral: Json = {
 const hints =
   /^(user|name|annotations|eager_input_streaming|safety_identifier|metadata|store|prompt_cache_(key|retention|options)|service_tier|cache_control|stream_options|include)$/
 
+/** Characters of one name that are told, and of the names in a header. */
+const [nameLength, namesLength] = [80, 1_000]
+
+/** A name as it may stand in a header (RFC 9110, 5.6.2): it may be any text that a client has written. */
+const printable = (field: string): string =>
+  field.slice(0, nameLength).replace(/[^!#$%&'*+.^_`|~0-9a-z-]/gi, '?')
+
 /** What of a request a provider cannot do: refused, or in lenient mode left out and told. */
 export class Notes {
   readonly #provider: string
@@ -33,15 +40,23 @@ export class Notes {
     return [...this.#dropped]
   }
 
+  /** The same as the value of a header; undefined where there are none. */
+  get header(): string | undefined {
+    const names = [...this.#dropped].slice(0, namesLength).join(', ')
+    if (names.length <= namesLength) return names || undefined
+    return `${names.slice(0, names.lastIndexOf(',', namesLength))}, ...`
+  }
+
   /** The provider has no way to do it. @throws Failure in strict mode */
   refuse(field: string, reason: string = `not supported by ${this.#provider}`): void {
-    if (!this.#isLenient) throw new Failure(400, `${field}: ${reason}`, 'unsupported_parameter', field)
-    this.leave(field)
+    const name = printable(field)
+    if (!this.#isLenient) throw new Failure(400, `${name}: ${reason}`, 'unsupported_parameter', name)
+    this.leave(name)
   }
 
   /** Left out in either mode, as it changes nothing of what was asked for. */
   leave(field: string): void {
-    this.#dropped.add(field)
+    this.#dropped.add(printable(field))
   }
 
   /** The fields that a dialect has not used. @throws Failure in strict mode */

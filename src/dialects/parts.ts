@@ -87,16 +87,15 @@ export function mergeTurns<T extends { readonly role: string; readonly [name: st
   turns: readonly T[],
   list: keyof T & string,
 ): T[] {
-  const merged: T[] = []
+  const merged: { readonly turn: T; readonly parts: unknown[] }[] = []
   for (const turn of turns) {
-    if (turn.role !== 'user' && (turn[list] as unknown[]).length === 0) continue // a list of parts
+    const parts = turn[list] as unknown[] // a list of parts
+    if (turn.role !== 'user' && parts.length === 0) continue
     const last = merged.at(-1)
-    if (last?.role === turn.role) {
-      const parts = [...(last[list] as unknown[]), ...(turn[list] as unknown[])] // both are lists of parts
-      merged[merged.length - 1] = { ...last, [list]: parts }
-    } else merged.push(turn)
+    if (last?.turn.role !== turn.role) merged.push({ turn, parts: [...parts] })
+    else for (const part of parts) last.parts.push(part)
   }
-  return merged
+  return merged.map(({ turn, parts }) => ({ ...turn, [list]: parts }))
 }
 
 /** Efforts as tokens of thought, for models that count them (Google's own table for its OpenAI wire). */

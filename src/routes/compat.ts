@@ -117,7 +117,7 @@ async function toStep(target: string, making: Making): Promise<Step> {
   const [bare = '', search] = path.split('?')
   const url = provider.resolve(prefix + bare, search === undefined ? '' : `?${search}`, new Headers())
   const text = JSON.stringify(body)
-  const dropped = notes.dropped.length && { 'cf-aig-dropped-fields': notes.dropped.join(', ') }
+  const dropped = notes.header !== undefined && { 'cf-aig-dropped-fields': notes.header }
   const served = making.isAlias && { 'cf-aig-provider': slug, 'cf-aig-model': full }
   return {
     provider: slug,

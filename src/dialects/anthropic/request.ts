@@ -1,4 +1,5 @@
 import * as z from 'zod/mini'
+import { limits } from '../../limits.ts'
 import { malformed } from '../failure.ts'
 import type {
   Chat,
@@ -55,12 +56,14 @@ const number = z.nullish(z.number())
 const request = z.looseObject({
   model: z.string(),
   max_tokens: z.int(),
-  messages: z.array(
-    z.object({
-      role: z.enum(['user', 'assistant', 'system']),
-      content: z.union([z.string(), z.array(block)]),
-    }),
-  ),
+  messages: z
+    .array(
+      z.object({
+        role: z.enum(['user', 'assistant', 'system']),
+        content: z.union([z.string(), z.array(block)]),
+      }),
+    )
+    .check(z.maxLength(limits.turns)),
   system: z.nullish(blocks),
   stop_sequences: z.nullish(z.array(z.string())),
   stream: z.nullish(z.boolean()),

@@ -1,4 +1,5 @@
 import * as z from 'zod/mini'
+import { limits } from '../../limits.ts'
 import { malformed } from '../failure.ts'
 import type { Chat, Json, Message, Part, Reasoning, ReasoningFormat, ToolCall, WebSearch } from '../hub.ts'
 import type { Notes } from '../notes.ts'
@@ -37,7 +38,7 @@ const flag = z.nullish(z.boolean())
 const number = z.nullish(z.number())
 const request = z.looseObject({
   model: z.string(),
-  input: z.union([z.string(), z.array(z.unknown())]),
+  input: z.union([z.string(), z.array(z.unknown()).check(z.maxLength(limits.turns))]),
   instructions: text,
   tools: z.nullish(
     z.array(
@@ -169,16 +170,16 @@ function toTool(tool: GivenTool, index: number, notes: Notes) {
 
 /** Thought, text and calls that follow one another are one message of the assistant. */
 function toMessages(input: readonly unknown[]): Message[] {
-  const messages: Message[] = []
+  const turns: [Message, ...Message[]][] = []
   for (const [index, value] of input.entries()) {
     const parsed = item.safeParse(value)
     if (!parsed.success) throw toUnknown(value, index, parsed.error)
     const message = toMessage(parsed.data)
-    const last = messages.at(-1)
-    if (last?.role !== 'assistant' || message.role !== 'assistant') messages.push(message)
-    else messages[messages.length - 1] = join(last, message)
+    const last = turns.at(-1)
+    if (last?.[0].role === 'assistant' && message.role === 'assistant') last.push(message)
+    else turns.push([message])
   }
-  return messages
+  return turns.map((turn) => (turn.length > 1 ? join(turn) : turn[0]))
 }
 
 function toUnknown(value: unknown, index: number, error: z.core.$ZodError): Error {
@@ -190,11 +191,11 @@ function toUnknown(value: unknown, index: number, error: z.core.$ZodError): Erro
   return toMalformed(error, ['input', index])
 }
 
-function join(one: Message, other: Message): Message {
-  const parts = [...(one.content ?? []), ...(other.content ?? [])] as Part[] // lists, as `toMessage` makes them
-  const calls = [...(one.tool_calls ?? []), ...(other.tool_calls ?? [])]
-  const thought = [...(one.reasoning_details ?? []), ...(other.reasoning_details ?? [])]
-  const text = (one.reasoning_content ?? '') + (other.reasoning_content ?? '')
+function join(turn: readonly Message[]): Message {
+  const parts = turn.flatMap(({ content }) => (content ?? []) as Part[]) // lists, as `toMessage` makes them
+  const calls = turn.flatMap(({ tool_calls }) => tool_calls ?? [])
+  const thought = turn.flatMap(({ reasoning_details }) => reasoning_details ?? [])
+  const text = turn.map(({ reasoning_content }) => reasoning_content ?? '').join('')
   return {
     role: 'assistant',
     content: parts,

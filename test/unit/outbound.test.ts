@@ -14,7 +14,7 @@ import { toWebResponse } from '../../src/streams.ts'
 import { cancelMs } from '../prompt.ts'
 
 const pem = (name: string): Buffer =>
-  readFileSync(fileURLToPath(new URL(`../fixtures/tls/${name}`, import.meta.url)))
+  readFileSync(fileURLToPath(new URL(`./tls/${name}`, import.meta.url)))
 const cert = pem('localhost.pem')
 const never = new AbortController().signal
 

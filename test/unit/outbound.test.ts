@@ -13,8 +13,7 @@ import type { OutboundRequest, PlainResponse } from '../../src/plain.ts'
 import { toWebResponse } from '../../src/streams.ts'
 import { cancelMs } from '../prompt.ts'
 
-const pem = (name: string): Buffer =>
-  readFileSync(fileURLToPath(new URL(`./tls/${name}`, import.meta.url)))
+const pem = (name: string): Buffer => readFileSync(fileURLToPath(new URL(`./tls/${name}`, import.meta.url)))
 const cert = pem('localhost.pem')
 const never = new AbortController().signal
 

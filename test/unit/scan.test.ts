@@ -109,7 +109,7 @@ test.each(questions)('%s lets others have the process in between, and is right',
 test('the first of an order by time are found without looking at all', async () => {
   since = most = 0
   const oldest = await logs.list({ ...query, filters: odd, direction: 'asc', limit: 2 })
-  expect(oldest.map((log) => log.id)).toEqual([id(1), id(5)])
+  expect(oldest.map((log) => log.id)).toEqual([id(1), id(3)])
   expect(most).toBeLessThanOrEqual(statementsMax)
 })
 
@@ -137,7 +137,7 @@ test('removing, and trimming, lets others have the process in between, and count
   expect(turns).toBeGreaterThan(100)
   expect(await logs.count(query)).toBe(10_000)
   expect(await logs.count({ ...query, search: 'ada' })).toBe(10_000)
-  expect((await logs.list({ ...query, direction: 'asc', limit: 1 }))[0]?.id).toBe(id(10_001))
+  expect((await logs.list({ ...query, direction: 'asc', limit: 1 }))[0]?.id).toBe(id(10_000))
   await logs.trim('a', 10_000, at + 6_000)
   expect(await logs.count(query)).toBe(rows - 18_000)
 })

@@ -29,7 +29,7 @@ export interface RelayOptions {
   readonly control?: Control
 }
 
-const waitMs = 15_000
+const waitMs = 30_000
 
 /** Open a socket at `/v1/default/{gateway}{path}`; rejects with `Refused` where it is. */
 export async function relay(target: Target, path: string, options: RelayOptions = {}): Promise<Relayed> {

@@ -2,13 +2,23 @@ import type { Fetch } from '../../src/client/index.ts'
 import type { Control } from '../upstream/control.ts'
 import { aiFlows } from './ai.ts'
 import { anthropicFlows } from './anthropic.ts'
+import { aiFlowsOf } from './compat/ai.ts'
+import { openaiFlowsOf } from './compat/openai.ts'
+import { wires } from './compat/wires.ts'
 import { fetchFlows } from './fetch.ts'
 import { googleFlows } from './google.ts'
 import { check, type Flow, json, model, told, user, type Way } from './kit.ts'
 import { openaiFlows } from './openai.ts'
 
+/** Loops of tools through `compat`, to wires that are not the client's own. */
+const loops = wires
+  .filter(({ name }) => /^(anthropic|gemini|bedrock)$/.test(name))
+  .flatMap((wire) => [...openaiFlowsOf(wire), ...aiFlowsOf(wire)])
+  .filter(({ name }) => name.includes('loop'))
+
 /** Chat, streams, tool calls, aborts and errors of the official SDKs. */
 export const flows: readonly Flow[] = [
+  ...loops,
   ...fetchFlows,
   ...openaiFlows,
   ...anthropicFlows,

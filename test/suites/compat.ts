@@ -234,16 +234,11 @@ function fallbackTests(target: Target, ask: Ask): void {
   const manage = managerOf(target.url, adminToken)
   const logsOf = async (eventId: string) => {
     const query = `filters=${encodeURIComponent(JSON.stringify([{ key: 'event_id', operator: 'eq', value: [eventId] }]))}`
-    for (let tries = 0; tries < 50; tries += 1) {
-      const { result } = await manage('GET', `/gateways/default/logs?direction=asc&${query}`)
-      // Steps that failed within one millisecond are listed as records of one time.
-      if (result.length >= 3)
-        return (result as Record<string, unknown>[]).sort(
-          (one, other) => Number(one.step) - Number(other.step),
-        )
-      await new Promise((resolve) => setTimeout(resolve, 100))
-    }
-    return expect.fail('the attempts are not recorded')
+    const read = async () =>
+      (await manage('GET', `/gateways/default/logs?direction=asc&${query}`)).result as Record<string, unknown>[]
+    await expect.poll(async () => (await read()).length, { interval: 100 }).toBe(3)
+    // Steps that failed within one millisecond are listed as records of one time.
+    return (await read()).sort((one, other) => Number(one.step) - Number(other.step))
   }
 
   test.each(paths)(

@@ -5,7 +5,7 @@ import { check, checkStops, type Flow, faultOf, leaveStream, user, type Way } fr
 import { type CompatWire, modelOf, png, results, schemaOf, told } from './wires.ts'
 
 const clientOf = ({ url, fetch }: Way): OpenAI =>
-  new OpenAI({ apiKey: 'k', maxRetries: 0, baseURL: url('compat'), fetch })
+  new OpenAI({ apiKey: 'k', maxRetries: 0, dangerouslyAllowBrowser: true, baseURL: url('compat'), fetch })
 
 /** The functions of a loop, each called once. */
 const toolOf = (name: keyof typeof results, called: string[]) => ({

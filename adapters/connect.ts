@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { WebSocket as WebSocketClass } from 'ws'
+import { GatewayError } from '../src/errors.ts'
 import type { Listener, Runtime, Socket } from '../src/index.ts'
 import { limits } from '../src/limits.ts'
 import { type Corkable, createGather } from './gather.ts'
@@ -36,10 +37,10 @@ export function createConnect(WebSocket: typeof WebSocketClass): Runtime['connec
       socket.on('error', (error) => settle(() => reject(error)))
       socket.on('unexpected-response', (request, response) => {
         signal.removeEventListener('abort', leave)
-        void readRefusal(response, signal).then((refusal) => {
-          settle(() => resolve(refusal))
-          request.destroy() // left open by ws for whoever listens
-        })
+        const told = readRefusal(response, signal).then(toResponse)
+        // Left open by ws for whoever listens.
+        const close = (): void => void request.destroy()
+        told.then(resolve, reject).finally(close)
       })
       let isSelected = true
       let raw: Corkable | undefined
@@ -95,10 +96,25 @@ function toSocket(socket: WebSocketClass, raw: Corkable | undefined): Socket {
   }
 }
 
+/** What a provider said, before it is known whether it makes a response. */
+interface Refusal {
+  readonly status: number
+  readonly headers: Headers
+  readonly body: Buffer
+}
+
+/** What the web's responses take. */
+const [statusMin, statusMax] = [200, 599]
 const mayHaveBody = (status: number): boolean => status !== 204 && status !== 205 && status !== 304
 
+/** @throws GatewayError provider_failed for a status that is none */
+function toResponse({ status, headers, body }: Refusal): Response {
+  if (status < statusMin || status > statusMax) throw new GatewayError('provider_failed')
+  return new Response(mayHaveBody(status) ? new Uint8Array(body) : null, { status, headers })
+}
+
 /** What a provider said instead of opening a socket, up to a limit, and as far as it came in time. Never rejects. */
-function readRefusal(response: IncomingMessage, signal: AbortSignal): Promise<Response> {
+function readRefusal(response: IncomingMessage, signal: AbortSignal): Promise<Refusal> {
   const parts: Buffer[] = []
   let size = 0
   const { statusCode: status = 502 } = response
@@ -106,12 +122,11 @@ function readRefusal(response: IncomingMessage, signal: AbortSignal): Promise<Re
   for (const [name, value] of Object.entries(response.headers))
     for (const one of [value ?? []].flat()) headers.append(name, one)
   return new Promise((resolve) => {
-    const body = () => (mayHaveBody(status) ? Buffer.concat(parts) : null)
     const leave = (): void => void response.destroy()
     signal.addEventListener('abort', leave, { once: true })
     const done = (): void => {
       signal.removeEventListener('abort', leave)
-      resolve(new Response(body(), { status, headers }))
+      resolve({ status, headers, body: Buffer.concat(parts) })
     }
     response.on('data', (part: Buffer) => {
       size += part.length

@@ -1,17 +1,22 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Hooks } from 'crossws'
+import { urlOf } from './node/url.ts'
 
 const watched = new WeakMap<object, () => void>()
 
-/** An upgrade as a request whose signal tells that its client has left, which that of crossws does not. */
-export function toRequest({ headers, url }: IncomingMessage, socket: Duplex): Request {
-  const { signal, release } = watch(socket)
-  const at = URL.parse(`http://${headers.host ?? 'localhost'}${url}`) ?? URL.parse(`http://localhost${url}`)
+/**
+ * An upgrade as a request whose signal tells that its client has left, which that of crossws does not; undefined for one
+ * that has no URL.
+ */
+export function toRequest(message: IncomingMessage, socket: Duplex): Request | undefined {
+  const url = urlOf(message)
+  if (url === undefined) return undefined
   const own = new Headers()
-  for (const [name, value] of Object.entries(headers))
+  for (const [name, value] of Object.entries(message.headers))
     for (const one of [value ?? []].flat()) own.append(name, one)
-  const request = new Request(at ?? 'http://localhost/', { headers: own, signal })
+  const { signal, release } = watch(socket)
+  const request = new Request(url, { headers: own, signal })
   watched.set(request, release)
   return request
 }

@@ -18,9 +18,17 @@ export function realtimeEdgesSuite(target: Target): void {
   closeTests(target)
 }
 
-/** The status line that answers a handshake with an offer of subprotocols as it stands here. */
-async function answerTo(target: Target, offer: string, key: string): Promise<string> {
-  const { hostname, port, host } = new URL(target.url)
+interface Handshake {
+  readonly key: string
+  readonly offer?: string
+  readonly host?: string
+}
+
+/** The status line that answers a handshake with a host and an offer of subprotocols as they stand here; empty for none. */
+async function answerTo(target: Target, { key, offer, ...own }: Handshake): Promise<string> {
+  const at = new URL(target.url)
+  const { hostname, port } = at
+  const { host = at.host } = own
   const socket = connect(Number(port), hostname)
   const lines = [
     `GET /v1/default/default/openai HTTP/1.1`,
@@ -29,12 +37,13 @@ async function answerTo(target: Target, offer: string, key: string): Promise<str
     'upgrade: websocket',
     'sec-websocket-version: 13',
     `sec-websocket-key: ${randomBytes(16).toString('base64')}`,
-    `sec-websocket-protocol: ${offer}`,
+    ...(offer === undefined ? [] : [`sec-websocket-protocol: ${offer}`]),
     `x-upstream: ${JSON.stringify({ key })}`,
   ]
   socket.on('error', () => undefined).write(Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'))
   const line = await new Promise<string>((resolve) => {
     socket.once('data', (data) => resolve(data.toString('latin1').slice(0, 12)))
+    socket.once('close', () => resolve(''))
   })
   socket.destroy()
   return line
@@ -64,9 +73,25 @@ function handshakeTests(target: Target): void {
   test('an offer that is no list of different names is refused, and nobody is dialled', async () => {
     const key = newKey()
     for (const offer of ['one, one', 'one,,two', 'one, b@d', 'one,', 'one, \u00e9'])
-      expect(await answerTo(target, offer, key)).toBe('HTTP/1.1 400')
+      expect(await answerTo(target, { offer, key })).toBe('HTTP/1.1 400')
     expect(await ledger(target, key)).toEqual([])
-    expect(await answerTo(target, 'one,two', key)).toBe('HTTP/1.1 101')
+    expect(await answerTo(target, { offer: 'one,two', key })).toBe('HTTP/1.1 101')
+  })
+
+  test.each(['a@b', 'a:b@127.0.0.1', 'a:b:c', '127.0.0.1:99999', '1.2.3.999', 'a b'])(
+    'a handshake for the host “%s” ends itself, and nothing else',
+    async (host) => {
+      const key = newKey()
+      const answer = await answerTo(target, { host, key })
+      if (target.runtime === 'node') expect(answer).toBe('HTTP/1.1 400')
+      expect(await answerTo(target, { key })).toBe('HTTP/1.1 101')
+    },
+  )
+
+  test.each([600, 999])('a provider that refuses with the status %i has failed', async (status) => {
+    expect((await refused(relay(target, '/openai', { control: { status } }))).status).toBe(502)
+    const { socket } = await relay(target, '/openai')
+    socket.close()
   })
 
   test('a provider that refuses and never ends its answer is heard once the time is over', async () => {

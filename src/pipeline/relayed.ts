@@ -4,6 +4,7 @@ import type { Pricing } from '../observe/pricing.ts'
 import { addUsage, createFrameMeter, type FrameMeter } from '../observe/realtime.ts'
 import { secretsIn } from '../observe/redact.ts'
 import type { Providers } from '../providers/providers.ts'
+import { isHarmless } from '../providers/sockets.ts'
 import type { Connected, Frame, Listener, RealtimeDialect, RelayEnd, RelayWatch, Side } from '../socket.ts'
 import type { Account, Call, Cost, Ending, Runtime, Step, Usage } from '../types.ts'
 import { type BudgetOptions, openTab, type Tab } from './budget.ts'
@@ -80,7 +81,9 @@ export function createRelayHandler(given: RelayOptions): RelayHandler {
     for (const [index, step] of steps.entries()) {
       const isLast = index === steps.length - 1
       try {
-        const reached = await attempt(options, request, { call, step, index, number: 1 })
+        // A client's secret is for the provider it named, and may be in a name of any form.
+        const protocols = index === 0 ? request.protocols : request.protocols.filter(isHarmless)
+        const reached = await attempt(options, { ...request, protocols }, { call, step, index, number: 1 })
         if ('socket' in reached) return { ...reached, ...(headers && { headers }) }
         if (isLast) return reached
       } catch (error) {

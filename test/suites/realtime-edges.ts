@@ -131,10 +131,13 @@ function credentialTests(target: Target): void {
     const key = newKey()
     const path = `/cartesia?access_token=${canary}&cartesia_version=1`
     const headers = { [header]: tokens.all, 'x-api-key': canary, authorization: `Bearer ${canary}` }
-    const { socket } = await relay(target, path, { headers, control: { key, statuses: [503, 101] } })
+    const protocols = ['realtime', `their-secret.${canary}`]
+    const control = { key, statuses: [503, 101] }
+    const { socket } = await relay(target, path, { headers, protocols, control })
     const [first, second] = (await ledger(target, key)) as [Entry, Entry]
     expect(first.path).toContain(canary)
     expect(second.path).toBe('/keyed?cartesia_version=1')
+    expect(second.headers['sec-websocket-protocol']).toBe('realtime')
     expect(JSON.stringify(second)).not.toContain(canary)
     socket.close()
   })

@@ -61,12 +61,28 @@ describe('what frames tell', () => {
     })
   })
 
-  test('the model is that of the first frame that names one, of either side', () => {
-    const meter = createFrameMeter()
-    meter.read('client', '{"type":"session.update"}')
+  test('the model is what the provider says, else the URL, else the client', () => {
+    const meter = createFrameMeter('openai')
+    meter.read('client', json({ type: 'response.create', model: 'cheap' }))
+    expect(meter.model()).toBe('cheap')
     meter.read('provider', json({ type: 'session.created', session: { model: 'gpt-realtime' } }))
     meter.read('client', json({ model: 'another' }))
     expect(meter.model()).toBe('gpt-realtime')
+    for (const model of ['dear', 'cheap']) {
+      meter.read('provider', json({ type: 'response.completed', response: { model, usage: {} } }))
+      expect(meter.model()).toBe(model)
+    }
+    const named = createFrameMeter('openai', 'gpt-realtime')
+    named.read('client', json({ type: 'session.update', model: 'cheap' }))
+    expect(named.model()).toBe('gpt-realtime')
+  })
+
+  test('Gemini: the model is that of the setup, however it is spelled, whatever the URL and other frames say', () => {
+    const meter = createFrameMeter('gemini', 'cheap')
+    meter.read('client', '{"setup":{"mod\\u0065l":"projects/p/models/dear","x":{"model":"cheap"}}}')
+    meter.read('client', json({ toolResponse: { functionResponses: [{ response: { model: 'cheap' } }] } }))
+    meter.read('client', json({ setup: { model: 'models/cheap' } }))
+    expect(meter.model()).toBe('dear')
   })
 })
 

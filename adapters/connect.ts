@@ -4,11 +4,15 @@ import { GatewayError } from '../src/errors.ts'
 import type { Listener, Runtime, Socket } from '../src/index.ts'
 import { limits } from '../src/limits.ts'
 import { type Corkable, createGather } from './gather.ts'
+import { answerPings } from './pongs.ts'
 import { createRoom, idleSeconds } from './server.ts'
 
 const protocolHeader = 'sec-websocket-protocol'
 /** Headers of a handshake that its own client writes. */
 const handshake = /^(host|connection|upgrade|content-length|sec-websocket-.*)$/
+
+/** It answers pings by itself, whatever it is told. */
+const isBun = 'Bun' in globalThis
 
 /**
  * Dial with `ws`, the only client that tells how a provider refused, on Node, Deno, and on Bun, which has its own of
@@ -23,7 +27,9 @@ export function createConnect(WebSocket: typeof WebSocketClass): Runtime['connec
         headers: Object.fromEntries([...headers].filter(([name]) => !handshake.test(name))),
         maxPayload: limits.messageBytes,
         perMessageDeflate: false,
+        autoPong: false,
       })
+      if (!isBun) answerPings(socket)
       const settle = (done: () => void): void => {
         signal.removeEventListener('abort', leave)
         done()
@@ -90,6 +96,7 @@ function toSocket(socket: WebSocketClass, raw: Corkable | undefined): Socket {
       socket.send(frame)
       return waits(frame.length)
     },
+    buffered: () => socket.bufferedAmount,
     close: (code, reason) => (code === 1005 ? socket.close() : socket.close(code, reason)),
     pause: () => socket.pause(),
     resume: () => socket.resume(),

@@ -20,6 +20,8 @@ const backlog = 4_096
 const shouldUpgradeCallback = ({ method = '', headers }: IncomingMessage): boolean =>
   isUpgrade({ method, headers: new Headers(headers as Record<string, string>) })
 
+/** `autoPong` is younger than the types. */
+const serverOptions = { maxPayload: limits.messageBytes, perMessageDeflate: false, autoPong: false }
 const badRequest = 'HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n'
 
 async function upgrade(
@@ -44,7 +46,7 @@ export async function serve(given: Config, { port, host, env, data }: ServeOptio
   const sockets = crossws({
     hooks: releasing(hooksFor(gateway, report)),
     idleTimeout: idleSeconds,
-    serverOptions: { maxPayload: limits.messageBytes, perMessageDeflate: false },
+    serverOptions,
   })
   const broken = (error: unknown): void => report('answer', error)
   const server = createServer(

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { connect } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { ended, ledger, newKey } from '../client.ts'
 import { tokens } from '../config.ts'
@@ -162,5 +163,20 @@ function closeTests(target: Target): void {
     socket.write(closeFrame(code, 'why', true))
     expect(await ended(target, key)).toMatchObject({ closeCode: 1001, closeReason: 'client lost' })
     socket.destroy()
+  })
+
+  test('a client that leaves just as its provider answers leaves nothing open', {
+    timeout: 30_000,
+  }, async () => {
+    const key = newKey()
+    for (let index = 0; index < 40; index += 1) {
+      const { socket } = rawUpgrade(target, '/openai', { key, delay: 60 })
+      setTimeout(() => socket.resetAndDestroy(), 55 + (index % 20))
+      await sleep(5)
+    }
+    const open = async () =>
+      (await ledger(target, key)).filter(({ closedAt, finishedAt }) => (closedAt ?? finishedAt) === undefined)
+    // Far sooner than a client that was granted its socket is given up.
+    await expect.poll(open, { timeout: 7_000 }).toEqual([])
   })
 }

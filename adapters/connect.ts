@@ -1,13 +1,18 @@
 import type { IncomingMessage } from 'node:http'
 import type { WebSocket as WebSocketClass } from 'ws'
+import { GatewayError } from '../src/errors.ts'
 import type { Listener, Runtime, Socket } from '../src/index.ts'
 import { limits } from '../src/limits.ts'
 import { type Corkable, createGather } from './gather.ts'
+import { answerPings } from './pongs.ts'
 import { createRoom, idleSeconds } from './server.ts'
 
 const protocolHeader = 'sec-websocket-protocol'
 /** Headers of a handshake that its own client writes. */
 const handshake = /^(host|connection|upgrade|content-length|sec-websocket-.*)$/
+
+/** It answers pings by itself, whatever it is told. */
+const isBun = 'Bun' in globalThis
 
 /**
  * Dial with `ws`, the only client that tells how a provider refused, on Node, Deno, and on Bun, which has its own of
@@ -22,7 +27,9 @@ export function createConnect(WebSocket: typeof WebSocketClass): Runtime['connec
         headers: Object.fromEntries([...headers].filter(([name]) => !handshake.test(name))),
         maxPayload: limits.messageBytes,
         perMessageDeflate: false,
+        autoPong: false,
       })
+      if (!isBun) answerPings(socket)
       const settle = (done: () => void): void => {
         signal.removeEventListener('abort', leave)
         done()
@@ -36,10 +43,10 @@ export function createConnect(WebSocket: typeof WebSocketClass): Runtime['connec
       socket.on('error', (error) => settle(() => reject(error)))
       socket.on('unexpected-response', (request, response) => {
         signal.removeEventListener('abort', leave)
-        void readRefusal(response, signal).then((refusal) => {
-          settle(() => resolve(refusal))
-          request.destroy() // left open by ws for whoever listens
-        })
+        const told = readRefusal(response, signal).then(toResponse)
+        // Left open by ws for whoever listens.
+        const close = (): void => void request.destroy()
+        told.then(resolve, reject).finally(close)
       })
       let isSelected = true
       let raw: Corkable | undefined
@@ -89,16 +96,32 @@ function toSocket(socket: WebSocketClass, raw: Corkable | undefined): Socket {
       socket.send(frame)
       return waits(frame.length)
     },
+    buffered: () => socket.bufferedAmount,
     close: (code, reason) => (code === 1005 ? socket.close() : socket.close(code, reason)),
     pause: () => socket.pause(),
     resume: () => socket.resume(),
   }
 }
 
+/** What a provider said, before it is known whether it makes a response. */
+interface Refusal {
+  readonly status: number
+  readonly headers: Headers
+  readonly body: Buffer
+}
+
+/** What the web's responses take. */
+const [statusMin, statusMax] = [200, 599]
 const mayHaveBody = (status: number): boolean => status !== 204 && status !== 205 && status !== 304
 
+/** @throws GatewayError provider_failed for a status that is none */
+function toResponse({ status, headers, body }: Refusal): Response {
+  if (status < statusMin || status > statusMax) throw new GatewayError('provider_failed')
+  return new Response(mayHaveBody(status) ? new Uint8Array(body) : null, { status, headers })
+}
+
 /** What a provider said instead of opening a socket, up to a limit, and as far as it came in time. Never rejects. */
-function readRefusal(response: IncomingMessage, signal: AbortSignal): Promise<Response> {
+function readRefusal(response: IncomingMessage, signal: AbortSignal): Promise<Refusal> {
   const parts: Buffer[] = []
   let size = 0
   const { statusCode: status = 502 } = response
@@ -106,12 +129,11 @@ function readRefusal(response: IncomingMessage, signal: AbortSignal): Promise<Re
   for (const [name, value] of Object.entries(response.headers))
     for (const one of [value ?? []].flat()) headers.append(name, one)
   return new Promise((resolve) => {
-    const body = () => (mayHaveBody(status) ? Buffer.concat(parts) : null)
     const leave = (): void => void response.destroy()
     signal.addEventListener('abort', leave, { once: true })
     const done = (): void => {
       signal.removeEventListener('abort', leave)
-      resolve(new Response(body(), { status, headers }))
+      resolve({ status, headers, body: Buffer.concat(parts) })
     }
     response.on('data', (part: Buffer) => {
       size += part.length

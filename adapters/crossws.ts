@@ -1,8 +1,10 @@
 import type { Hooks, Message, Peer } from 'crossws'
+import type { WebSocket } from 'ws'
 import { GatewayError, toErrorResponse } from '../src/errors.ts'
 import type { Frame, Gateway, Home, RelayStart, Session, SessionStart, Socket } from '../src/index.ts'
 import { limits } from '../src/limits.ts'
 import { type Corkable, createGather } from './gather.ts'
+import { answerPings } from './pongs.ts'
 import { createRoom } from './server.ts'
 
 type Report = (where: string, error: unknown) => void
@@ -120,6 +122,7 @@ function socketOf(peer: Peer, report: Report, start: Start): Socket {
   const isOpen = () => (raw.readyState ?? 1) === 1
   const waits = createRoom(bufferBytes, () => peer.bufferedAmount, isOpen)
   const gather = createGather(raw._socket)
+  if (raw._socket) answerPings(raw as unknown as WebSocket)
   return {
     send(frame) {
       try {
@@ -131,6 +134,7 @@ function socketOf(peer: Peer, report: Report, start: Start): Socket {
         return undefined
       }
     },
+    buffered: () => peer.bufferedAmount,
     close: (code, reason) => closePeer(peer, code, reason, report),
     ...(raw.pause && { pause: () => raw.pause?.(), resume: () => raw.resume?.() }),
   }

@@ -1,41 +1,58 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Hooks } from 'crossws'
+import { urlOf } from './node/url.ts'
 
-const watched = new WeakMap<object, () => void>()
+/** How a socket is watched. */
+interface Watched {
+  readonly signal: AbortSignal
+  /** Leave what comes to whoever reads now; its end is still told. */
+  readonly unread: () => void
+  readonly release: () => void
+}
+const watched = new WeakMap<object, Watched>()
 
-/** An upgrade as a request whose signal tells that its client has left, which that of crossws does not. */
-export function toRequest({ headers, url }: IncomingMessage, socket: Duplex): Request {
-  const { signal, release } = watch(socket)
-  const at = URL.parse(`http://${headers.host ?? 'localhost'}${url}`) ?? URL.parse(`http://localhost${url}`)
+/**
+ * An upgrade as a request whose signal tells that its client has left, which that of crossws does not; undefined for one
+ * that has no URL.
+ */
+export function toRequest(message: IncomingMessage, socket: Duplex): Request | undefined {
+  const url = urlOf(message)
+  if (url === undefined) return undefined
   const own = new Headers()
-  for (const [name, value] of Object.entries(headers))
+  for (const [name, value] of Object.entries(message.headers))
     for (const one of [value ?? []].flat()) own.append(name, one)
-  const request = new Request(at ?? 'http://localhost/', { headers: own, signal })
-  watched.set(request, release)
+  const one = watch(socket)
+  const request = new Request(url, { headers: own, signal: one.signal })
+  watched.set(request, one)
   return request
 }
 
-/** Hooks that let go of a request's socket once it is decided upon. */
+/** Hooks that stop reading a request's socket once it is decided upon, and let go of it once it is open. */
 export function releasing(hooks: Partial<Hooks>): Partial<Hooks> {
   return {
     ...hooks,
     async upgrade(request) {
       const granted = await hooks.upgrade?.(request)
-      watched.get(request)?.()
+      watched.get(request)?.unread()
       return granted
+    },
+    open(peer) {
+      watched.get(peer.request)?.release()
+      return hooks.open?.(peer)
     },
   }
 }
 
 /** A socket that nobody reads does not tell of its end, so it is looked at, and what a client sends early is left in it. */
-function watch(socket: Duplex): { signal: AbortSignal; release: () => void } {
+function watch(socket: Duplex): Watched {
   const left = new AbortController()
   const leave = (): void => left.abort()
   const look = (): void => {
     if (socket.readableLength === 0) socket.read()
   }
   socket.on('readable', look).once('end', leave).once('close', leave)
-  const release = (): void => void socket.off('readable', look).off('end', leave).off('close', leave)
-  return { signal: left.signal, release }
+  const unread = (): void => void socket.off('readable', look)
+  const release = (): void => void socket.off('end', leave).off('close', leave)
+  return { signal: left.signal, unread, release }
 }

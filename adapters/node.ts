@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import crossws from 'crossws/adapters/node'
+import type { Duplex } from 'node:stream'
+import crossws, { type NodeAdapter } from 'crossws/adapters/node'
 import { WebSocket } from 'ws'
 import { type Config, createGateway } from '../src/index.ts'
 import { limits } from '../src/limits.ts'
@@ -19,6 +20,21 @@ const backlog = 4_096
 const shouldUpgradeCallback = ({ method = '', headers }: IncomingMessage): boolean =>
   isUpgrade({ method, headers: new Headers(headers as Record<string, string>) })
 
+/** `autoPong` is younger than the types. */
+const serverOptions = { maxPayload: limits.messageBytes, perMessageDeflate: false, autoPong: false }
+const badRequest = 'HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n'
+
+async function upgrade(
+  sockets: NodeAdapter,
+  message: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+): Promise<void> {
+  const request = toRequest(message, socket)
+  if (request) await sockets.handleUpgrade(message, socket, head, request)
+  else socket.end(badRequest)
+}
+
 /** Serve on Node. */
 export async function serve(given: Config, { port, host, env, data }: ServeOptions): Promise<Server> {
   const config = { ...given, isLocal: isLoopback(host) }
@@ -30,7 +46,7 @@ export async function serve(given: Config, { port, host, env, data }: ServeOptio
   const sockets = crossws({
     hooks: releasing(hooksFor(gateway, report)),
     idleTimeout: idleSeconds,
-    serverOptions: { maxPayload: limits.messageBytes, perMessageDeflate: false },
+    serverOptions,
   })
   const broken = (error: unknown): void => report('answer', error)
   const server = createServer(
@@ -41,7 +57,7 @@ export async function serve(given: Config, { port, host, env, data }: ServeOptio
   server.on('upgrade', (request, socket, head) => {
     // crossws attaches no listener until its hook is done, and a reset before that would end the process.
     socket.on('error', () => socket.destroy())
-    sockets.handleUpgrade(request, socket, head, toRequest(request, socket)).catch((error: unknown) => {
+    upgrade(sockets, request, socket, head).catch((error: unknown) => {
       report('upgrade', error)
       socket.destroy()
     })

@@ -35,19 +35,29 @@ export function report(where: string, error: unknown): void {
 
 /** Bytes that are sent between two looks at a buffer, as a look may cost as much as a short frame. */
 const lookBytes = 65_536
+/** What a frame that waits takes in memory, beside what it is long. */
+const frameBytes = 512
+/** What the shortest frame takes on the wire. */
+const headBytes = 2
 
-/** Tells after each frame how long the next should wait: undefined while a buffer holds no more than it may. */
+/**
+ * Tells after each frame how long the next should wait: undefined while a buffer holds no more than it may. A buffer
+ * tells bytes only; how many frames these are is told by how long the last ones were.
+ */
 export function createRoom(
   bytesMax: number,
   buffered: () => number,
   isOpen: () => boolean,
 ): (sentBytes: number) => Promise<void> | undefined {
-  const hasRoom = (): boolean => !isOpen() || buffered() <= bytesMax
-  let unseen = 0
+  let [bytes, frames, perByte] = [0, 0, 1]
+  const hasRoom = (): boolean => !isOpen() || buffered() * perByte <= bytesMax
   return (sentBytes) => {
-    unseen += sentBytes
-    if (unseen < lookBytes) return undefined
-    unseen = 0
+    bytes += sentBytes + headBytes
+    frames += 1
+    if (bytes + frames * frameBytes < lookBytes) return undefined
+    perByte = 1 + (frames * frameBytes) / bytes
+    bytes = 0
+    frames = 0
     return hasRoom() ? undefined : untilRoom(hasRoom)
   }
 }

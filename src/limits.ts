@@ -56,10 +56,14 @@ export const limits = {
   socketBufferBytes: 8_388_608,
   /** The same for each side of a relay: beyond it the other side is not read, where the runtime allows that. */
   relayBufferBytes: 1_048_576,
+  /** The same for pings: beyond it only the last one is answered. */
+  pongBufferBytes: 65_536,
   /** Frames of one side of a relay that came all the same; beyond it both sides are closed. */
   relayHeldBytes: 16_777_216,
   /** How long one side of a relay may take nothing before both are closed. */
   relayStallMs: 25_000,
+  /** How often it is looked whether it has taken anything. */
+  relayLookMs: 1_000,
   /** How often it is looked whether a full buffer has room again. */
   socketPollMs: 10,
   /** From dialling a provider's socket to its answer, where the client names no time-out. */

@@ -7,6 +7,8 @@ export type Frame = string | Uint8Array
 export interface Socket {
   /** Undefined while more may follow at once; else resolves once the peer has read enough. Never rejects. */
   send(frame: Frame): Promise<void> | undefined
+  /** Bytes that were sent and have not left; absent where the runtime does not tell. */
+  buffered?(): number
   /** The code 1005 closes without one. */
   close(code: number, reason: string): void
   /** Stop reading until `resume`. Absent where the runtime reads on all the same. */

@@ -272,6 +272,8 @@ export interface Cost {
 export interface Account {
   readonly usage?: Usage
   readonly cost?: Cost
+  /** US dollars without the client's own prices; absent where these are not, or it is told by usage and cost. */
+  readonly listedCost?: number
 }
 
 /** The client's own prices of a request, in US dollars (contract 5, `cf-aig-custom-cost`). */

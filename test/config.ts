@@ -77,6 +77,14 @@ export function configFor(upstreamUrl: string): Record<string, unknown> {
       // Bodies and streams are compared with the emulator's own; what is asked of the others, usageSuite tells.
       openai: { base_url: `${upstreamUrl}/openai`, stream_usage: false },
       mine: { base_url: `${upstreamUrl}/mine/v1`, headers: { 'x-fixed': 'yes' }, models: ['own'] },
+      priced: {
+        base_url: `${upstreamUrl}/priced`,
+        dialect: 'openai',
+        prices: [
+          { model: 'cheap', per_million: { input: 0.01, output: 0.01 } },
+          { model: 'dear', per_million: { input: 100, output: 100 } },
+        ],
+      },
       keyed: { base_url: `${upstreamUrl}/keyed`, api_key: 'env:TEST_KEY' },
       offline: { base_url: deadUrl },
       voice: {

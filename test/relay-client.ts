@@ -29,6 +29,7 @@ export interface RelayOptions {
   readonly control?: Control
 }
 
+/** Without a further frame. */
 const waitMs = 30_000
 
 /** Open a socket at `/v1/default/{gateway}{path}`; rejects with `Refused` where it is. */
@@ -49,8 +50,11 @@ export async function relay(target: Target, path: string, options: RelayOptions 
     headers: response,
     closed,
     async take(count) {
-      for (const until = performance.now() + waitMs; heard.length < count; await sleep(2))
+      let [known, until] = [heard.length, performance.now() + waitMs]
+      for (; heard.length < count; await sleep(2)) {
+        if (heard.length > known) [known, until] = [heard.length, performance.now() + waitMs]
         if (performance.now() > until) throw new Error(`only ${heard.length} of ${count} frames came`)
+      }
       return heard.slice(0, count)
     },
   }

@@ -6,7 +6,7 @@ import { median } from './bench/stats.ts'
 import { ended, newKey } from './client.ts'
 import { type Started, startEmulator, startGateway } from './launch.ts'
 import { cancelMs, clock, stoppedAfter } from './prompt.ts'
-import { type Relayed, type RelayOptions, refused, relay } from './relay-client.ts'
+import { type Relayed, type RelayOptions, rawUpgrade, refused, relay } from './relay-client.ts'
 import type { Target } from './target.ts'
 
 const sessions = 1_000
@@ -147,6 +147,37 @@ test('providers that do not read slow their clients in the same way', { timeout:
     expect(socket.bufferedAmount).toBeGreaterThan(32 * mebibyte)
     socket.terminate()
   }
+})
+
+test.each([
+  ['empty frames for a provider that does not read', 0x2, { deaf: true }, 0],
+  ['pings of a client that does not read', 0x9, {}, 125],
+] as const)('%s cost no more than others', { timeout: 60_000 }, async (_, opcode, control, length) => {
+  const before = held()
+  const { socket, text } = rawUpgrade(target, '/openai', control)
+  await expect.poll(text, { timeout: 10_000 }).toContain('\r\n\r\n')
+  if (opcode === 0x9) socket.pause()
+  const frame = Buffer.concat([Buffer.from([0x80 | opcode, 0x80 | length]), Buffer.alloc(4 + length)])
+  const frames = Buffer.concat(Array.from({ length: 4_096 }, () => frame))
+  const write = (): void => {
+    while (!socket.destroyed && socket.write(frames));
+  }
+  socket.on('drain', write)
+  write()
+  let most = 0
+  for (const until = performance.now() + 4_000; performance.now() < until; await sleep(100))
+    most = Math.max(most, held() - before)
+  expect(most).toBeLessThan(128 * mebibyte)
+  socket.destroy()
+})
+
+test('pings are answered, one after another', async () => {
+  const { socket } = await open()
+  const heard: string[] = []
+  socket.on('pong', (data) => heard.push(String(data)))
+  for (const word of ['one', 'two', 'three']) socket.ping(word)
+  await expect.poll(() => heard).toEqual(['one', 'two', 'three'])
+  socket.terminate()
 })
 
 test('a side that takes nothing for too long is given up, and both know why', {

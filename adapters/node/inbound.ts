@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Fields } from '../../src/fields.ts'
 import type { ByteReader, ByteSource, PlainRequest, PlainResponse } from '../../src/plain.ts'
+import { urlOf } from './url.ts'
 
 /** Answers one request. Never rejects. */
 export type Answer = (request: PlainRequest) => Promise<PlainResponse>
@@ -20,7 +21,7 @@ export async function serveMessage(
   answer: Answer,
   report: (error: unknown) => void,
 ): Promise<void> {
-  const url = toUrl(message)
+  const url = urlOf(message)
   if (url === undefined) return void response.writeHead(400, { connection: 'close' }).end()
   const request = new MessageRequest(message, url)
   let reader: ByteReader | undefined
@@ -136,22 +137,6 @@ function linger(message: IncomingMessage): void {
   message.once('end', () => clearTimeout(timer))
   message.resume()
 }
-
-const validHost = /^[\w.-]+(:\d{1,5})?$|^\[[\da-f:.]+\](:\d{1,5})?$/i
-const untidy = /[^\x21-\x7e]|[\\#"<>`{}|^]|\/\.|%2e/i
-
-/** As the web writes it; undefined for what is none. Only what is not tidy already is taken apart for it. */
-function toUrl({ url = '', headers }: IncomingMessage): string | undefined {
-  const { host = 'localhost' } = headers
-  if (/^https?:\/\//i.test(url)) return URL.parse(url)?.href
-  if (!url.startsWith('/')) return undefined
-  const text = `http://${host}${url}`
-  const isTidy = validHost.test(host) && !/[A-Z]/.test(host) && !untidy.test(url)
-  return isTidy ? text : isHost(host) ? URL.parse(text)?.href : undefined
-}
-
-/** It must not reach into other parts of the URL. */
-const isHost = (host: string): boolean => !/[/?#@\\\s]/.test(host)
 
 function writeHead(response: ServerResponse, { status, statusText, headers }: PlainResponse): void {
   const flat: string[] = []

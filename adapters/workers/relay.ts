@@ -59,6 +59,7 @@ function toSocket(socket: WorkerSocket, listener: Listener): Socket {
       socket.send(frame as string | Uint8Array<ArrayBuffer>)
       return waits(frame.length)
     },
+    buffered: () => socket.bufferedAmount ?? 0,
     close(code, reason) {
       if (!isOpen()) return
       if (code === 1005) socket.close()

@@ -36,8 +36,6 @@ export function modelsInUrl(path: string, query: URLSearchParams): string[] {
   return [...inSegments, ...inQuery.flatMap((name) => query.getAll(name))]
 }
 
-/** A string of JSON, and the colon that makes it the name of a member. */
-const strings = /"([^"\\]*(?:\\.[^"\\]*)*)"(\s*:\s*)?/g
 /** Members that name a model; OpenRouter's `models` lists more. */
 const named = new Set(['model', 'model_id', 'modelId', 'models'])
 
@@ -50,15 +48,34 @@ export function modelsInText(text: string): string[] | undefined {
   const found: string[] = []
   /** Where the last string ended; and lists that are open since a member that names models, below 0 for none. */
   let [at, depth] = [0, -1]
-  for (const { 0: whole, 1: raw = '', 2: colon, index } of text.matchAll(strings)) {
-    for (const char of text.slice(at, index).replace(/[^[\]]/g, '')) depth = nest(depth, char)
-    const isFirst = depth === 0 && index === at
+  for (let start = text.indexOf('"'); start >= 0; start = text.indexOf('"', at)) {
+    for (const char of text.slice(at, start).replace(/[^[\]]/g, '')) depth = nest(depth, char)
+    const isFirst = depth === 0 && start === at
+    const end = endOfString(text, start)
+    const raw = text.slice(start + 1, end)
     const value = raw.includes('\\') ? (JSON.parse(`"${raw}"`) as string) : raw
-    at = index + whole.length
-    if (colon !== undefined && depth <= 0) depth = named.has(value) ? 0 : -1
-    if (colon === undefined && (isFirst || depth > 0)) found.push(value.replace(/^models\//, ''))
+    const next = skipSpace(text, end + 1)
+    const isName = text[next] === ':'
+    at = isName ? skipSpace(text, next + 1) : end + 1
+    if (isName && depth <= 0) depth = named.has(value) ? 0 : -1
+    if (!isName && (isFirst || depth > 0)) found.push(value.replace(/^models\//, ''))
   }
   return found
+}
+
+/** Where a string of JSON that begins at `start` ends. Not by an expression, whose stack a long string may overflow. */
+function endOfString(text: string, start: number): number {
+  for (let end = text.indexOf('"', start + 1); ; end = text.indexOf('"', end + 1)) {
+    let from = end
+    while (text[from - 1] === '\\') from -= 1
+    if ((end - from) % 2 === 0) return end
+  }
+}
+
+function skipSpace(text: string, from: number): number {
+  let at = from
+  while (at < text.length && ' \t\n\r'.includes(text[at]!)) at += 1
+  return at
 }
 
 /** A list that is no value of such a member has no depth, and one that has ended has none any more. */

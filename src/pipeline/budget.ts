@@ -23,6 +23,8 @@ export interface BudgetOptions {
   readonly pricing: Pick<Pricing, 'estimateCost' | 'costOf'>
   readonly providers: Pick<Providers, 'get'>
   readonly runtime: Pick<Runtime, 'report' | 'defer'>
+  /** Whether what follows a step names its model, whatever the step says. */
+  readonly namesLater?: (step: Step) => boolean
 }
 
 /** What one attempt is charged with. */
@@ -145,13 +147,15 @@ function expectedCost(step: Step, { pricing }: BudgetOptions): number {
     : expected
 }
 
-function readCost({ usage, cost }: Account, step: Step, { pricing }: BudgetOptions): number {
+function readCost({ usage, cost, listedCost }: Account, step: Step, { pricing }: BudgetOptions): number {
   const told = cost?.value ?? 0
+  if (listedCost !== undefined) return Math.max(told, listedCost)
   if (!step.options.customCost || !usage) return told
   return Math.max(told, pricing.costOf(withoutPrices(step), { usage }, null).value ?? 0)
 }
 
-const withoutPrices = (step: Step): Step =>
+/** The same, at the prices that are not its client's. */
+export const withoutPrices = (step: Step): Step =>
   step.options.customCost ? { ...step, options: { ...step.options, customCost: undefined } as Options } : step
 
 const readTokens = ({ usage }: Account): number | undefined => usage && usage.inputTokens + usage.outputTokens
@@ -160,10 +164,10 @@ const readTokens = ({ usage }: Account): number | undefined => usage && usage.in
 function partsOf(
   { provider, model, metadata }: SpendRule,
   step: Step,
-  { providers }: BudgetOptions,
+  { providers, namesLater }: BudgetOptions,
 ): string[] | undefined {
   const slug = providers.get(step.provider)?.slug ?? step.provider
-  const models = model && modelsOf(step)
+  const models = model && !namesLater?.(step) ? modelsOf(step) : undefined
   const own = step.options.metadata ?? {}
   const dimensions: [Dimension | undefined, string[] | undefined][] = [
     [provider, [slug]],

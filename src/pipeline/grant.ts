@@ -55,28 +55,49 @@ export function assertGranted({ principal: { grant } }: Call, step: Step, namesL
   if (grant.endpoints && !grant.endpoints.some((endpoint) => fits(path, ['', ...`/${endpoint}`.split('*')])))
     refuse('this endpoint')
   if (!grant.models) return
-  const text = textOf(step)
-  const named = [...modelsInUrl(path, step.url.searchParams), ...(text ? (modelsInText(text) ?? []) : [])]
+  const named = [...modelsInUrl(path, step.url.searchParams), ...modelsInBody(step)]
   if (named.length === 0 && !namesLater)
     throw new GatewayError('forbidden', 'The session token is for some models, and the request names none')
   const other = named.find((model) => !isGranted(grant, provider, model))
   if (other !== undefined) refuse(`the model ${other}`)
 }
 
-/** Looks at what a client sends in a session whose frames may name models; tells why one may not pass. */
+/** A body of another type may say two things at once: as JSON, and as what its provider takes it for. */
+const plainType = /^(application\/([\w.-]+\+)?json|text\/plain)?$/
+
+/** @throws GatewayError forbidden for a body that is no plain JSON */
+function modelsInBody({ body, headers }: Step): string[] {
+  const text = textOf({ body })
+  if (body === null || text === '') return []
+  const [type = ''] = (headers.get('content-type') ?? '').toLowerCase().split(';')
+  const isPlain =
+    plainType.test(type.trim()) && (headers.get('content-encoding') ?? 'identity') === 'identity'
+  const named = isPlain && text !== null ? modelsInText(text) : undefined
+  if (named) return named
+  throw new GatewayError('forbidden', 'The session token is for some models, and the body is not plain JSON')
+}
+
+/** Looks at what a client sends in a session, whose frames may name models; tells why one may not pass. Never throws. */
 export function createFrameGuard(
   { principal: { grant } }: Call,
   provider: string,
   dialect: RealtimeDialect | undefined,
 ): ((frame: Frame) => string | undefined) | undefined {
-  if (!grant?.models || !dialect) return undefined
-  return (frame) => {
+  if (!grant?.models) return undefined
+  const look = (frame: Frame): string | undefined => {
     const models = modelsInText(typeof frame === 'string' ? frame : new TextDecoder().decode(frame))
     // Bytes are sound, but with Google; and JSON as well, where a provider may take it from them.
     if (!models && typeof frame !== 'string' && dialect !== 'gemini') return undefined
     if (!models) return 'The session token is for some models, and the frame is not JSON'
     const other = models.find((model) => !isGranted(grant, provider, model))
     return other === undefined ? undefined : `The session token is not for the model ${other}`
+  }
+  return (frame) => {
+    try {
+      return look(frame)
+    } catch {
+      return 'The session token is for some models, and the frame cannot be looked into'
+    }
   }
 }
 

@@ -1,12 +1,14 @@
 import { GatewayError } from '../errors.ts'
 import { newId } from '../ids.ts'
+import { modelOf } from '../observe/model.ts'
 import type { Pricing } from '../observe/pricing.ts'
 import { addUsage, createFrameMeter, type FrameMeter } from '../observe/realtime.ts'
 import { secretsIn } from '../observe/redact.ts'
 import type { Providers } from '../providers/providers.ts'
+import { isHarmless } from '../providers/sockets.ts'
 import type { Connected, Frame, Listener, RealtimeDialect, RelayEnd, RelayWatch, Side } from '../socket.ts'
 import type { Account, Call, Cost, Ending, Runtime, Step, Usage } from '../types.ts'
-import { type BudgetOptions, openTab, type Tab } from './budget.ts'
+import { type BudgetOptions, openTab, type Tab, withoutPrices } from './budget.ts'
 import type { DialProvider } from './dial.ts'
 import { makeEntry } from './entry.ts'
 import { assertGranted, countGranted, createFrameGuard } from './grant.ts'
@@ -65,11 +67,12 @@ export interface RelayOptions {
 /** The way of a relayed session: requests are counted, each dial is held against the limits, and recorded once. */
 export function createRelayHandler(given: RelayOptions): RelayHandler {
   // What a session will use up cannot be told before it is held, so it is counted as it comes.
+  const dialectOf = ({ provider }: Step) => given.providers.get(provider)?.realtime.dialect
   const budget: BudgetOptions = {
     ...given.budget,
     pricing: { ...given.pricing, estimateCost: () => undefined },
+    namesLater: (step) => namesLater(step, dialectOf(step)),
   }
-  const dialectOf = ({ provider }: Step) => given.providers.get(provider)?.realtime.dialect
   const options = { ...given, budget, dialectOf }
   return async (request) => {
     const { call } = request
@@ -80,7 +83,9 @@ export function createRelayHandler(given: RelayOptions): RelayHandler {
     for (const [index, step] of steps.entries()) {
       const isLast = index === steps.length - 1
       try {
-        const reached = await attempt(options, request, { call, step, index, number: 1 })
+        // A client's secret is for the provider it named, and may be in a name of any form.
+        const protocols = index === 0 ? request.protocols : request.protocols.filter(isHarmless)
+        const reached = await attempt(options, { ...request, protocols }, { call, step, index, number: 1 })
         if ('socket' in reached) return { ...reached, ...(headers && { headers }) }
         if (isLast) return reached
       } catch (error) {
@@ -90,6 +95,12 @@ export function createRelayHandler(given: RelayOptions): RelayHandler {
     }
     throw new GatewayError('internal')
   }
+}
+
+/** Gemini Live never minds its URL, and OpenAI's sockets for Responses have a model in each frame. */
+function namesLater({ url }: Step, dialect: RealtimeDialect | undefined): boolean {
+  const isFramed = dialect === 'gemini' || (dialect === 'openai' && !url.pathname.endsWith('/realtime'))
+  return isFramed || modelOf(url, null) === ''
 }
 
 async function attempt(
@@ -102,7 +113,7 @@ async function attempt(
   const tab = await openTab(budget, one)
   const isKept = options.recording !== undefined && (step.options.collectLog ?? options.recording.isOn)
   const recording = isKept ? options.recording : undefined
-  const meter = createFrameMeter(dialectOf(step))
+  const meter = createFrameMeter(dialectOf(step), modelOf(step.url, null))
   const forbids = createFrameGuard(call, step.provider, dialectOf(step))
   const { defer } = budget.runtime
   const record = new SessionRecord({ attempt: one, recording, pricing, meter, tab, forbids, defer })
@@ -164,12 +175,16 @@ class SessionRecord implements RelayWatch {
   /** What was reported is counted at once; a limit that it reaches ends the session behind the frame that told it. */
   #use(usage: Usage): void {
     const { attempt, pricing, meter, tab } = this.#parts
+    const { step } = attempt
     const model = meter.model()
-    const cost = pricing.costOf(attempt.step, { usage, ...(model && { model }) }, opened)
-    const { usage: before, cost: spent } = this.#account
+    const reading = { usage, ...(model && { model }) }
+    const { usage: before, cost: spent, listedCost = 0 } = this.#account
     this.#account = {
       usage: before ? addUsage(before, usage) : usage,
-      cost: addCost(spent, cost, attempt.step),
+      cost: addCost(spent, pricing.costOf(step, reading, opened), step),
+      ...(step.options.customCost && {
+        listedCost: listedCost + (pricing.costOf(withoutPrices(step), reading, opened).value ?? 0),
+      }),
     }
     if (tab) this.#defer(this.#settle(tab))
   }
@@ -235,7 +250,8 @@ class SessionRecord implements RelayWatch {
 function addCost(spent: Cost | undefined, cost: Cost, { options }: Step): Cost {
   if (!spent || options.customCost?.total_cost !== undefined) return cost
   const { value } = spent
-  return value === null || cost.value === null ? spent : { ...spent, value: value + cost.value }
+  if (value === null) return cost
+  return cost.value === null ? spent : { ...spent, value: value + cost.value }
 }
 
 /** What an end says of a session: whoever closes it in good order has completed it. */

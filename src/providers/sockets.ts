@@ -17,11 +17,18 @@ export interface SocketRow {
   readonly passes?: readonly string[]
   /** Subprotocols behind which the key stands as one of its own; lower case. */
   readonly keyNames?: readonly string[]
+  /** The subprotocol that carries the key behind its first dot; lower case. */
+  readonly keyPrefix?: string
   readonly dialect?: RealtimeDialect
 }
 
 /** OpenAI's, and those that took its wire over: the slug alone is the realtime endpoint. */
-const realtime: SocketRow = { paths: [{ from: '', to: 'realtime' }], dialect: 'openai' }
+const realtime: SocketRow = {
+  paths: [{ from: '', to: 'realtime' }],
+  keyPrefix: 'openai-insecure-api-key',
+  dialect: 'openai',
+}
+const xai: SocketRow = { ...realtime, keyPrefix: 'xai-client-secret' }
 const gemini: SocketRow = {
   paths: [{ from: '', to: 'ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent' }],
   query: 'key',
@@ -32,11 +39,12 @@ const gemini: SocketRow = {
 /** Of the providers whose sockets are not just where their requests go, by slug. */
 export const sockets: Readonly<Record<string, SocketRow>> = {
   openai: realtime,
-  grok: realtime,
-  xai: realtime,
+  grok: xai,
+  xai,
   'azure-openai': {
     paths: [{ from: '{resource}/{deployment}/realtime', to: 'realtime?deployment={deployment}' }],
     params: ['api-key'],
+    keyPrefix: 'openai-insecure-api-key',
     dialect: 'openai',
   },
   google: gemini,
@@ -46,11 +54,13 @@ export const sockets: Readonly<Record<string, SocketRow>> = {
   deepgram: { paths: [{ from: '', to: 'v1/listen' }], keyNames: ['token', 'bearer'] },
   elevenlabs: {
     paths: [{ from: '', to: 'v1/convai/conversation' }],
+    keyPrefix: 'xi-api-key',
     passes: ['conversation_signature', 'single_use_token', 'token'],
   },
   // Models that answer over HTTP have their sockets on a host of their own, realtime ones do not.
   fal: {
     base_url: 'https://ws.fal.run',
+    keyPrefix: 'fal-api-key',
     paths: [
       {
         from: '{owner}/{model}/realtime',
@@ -61,3 +71,11 @@ export const sockets: Readonly<Record<string, SocketRow>> = {
   },
   'workers-ai': { model: 'run/{model}' },
 }
+
+/** Every provider's, as a provider of the operator's own may have taken any of them over. */
+export const keyPrefixes: ReadonlySet<string> = new Set(
+  Object.values(sockets).flatMap(({ keyPrefix }) => keyPrefix ?? []),
+)
+
+/** Subprotocols that are known to hold no secret, and so may go to any provider. */
+export const isHarmless = (name: string): boolean => /^(realtime|openai-beta\.[\w-]+)$/i.test(name)

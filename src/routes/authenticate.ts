@@ -1,4 +1,5 @@
 import { GatewayError } from '../errors.ts'
+import { keyPrefixes } from '../providers/sockets.ts'
 import type { Grant, Principal } from '../types.ts'
 import { isToken } from './headers.ts'
 import type { SessionTokens } from './session-tokens.ts'
@@ -45,9 +46,9 @@ async function findToken(headers: Headers, gate: Gate, known?: Token): Promise<T
   const shown = headers.get(gatewayHeader)
   headers.delete(gatewayHeader)
   let token = shown === null ? known : await gate.tokens.find(bare(shown))
-  if (token?.grant) return token
-  if (shown !== null && !token?.opens(gate.id) && gate.required) throw new GatewayError('unauthorized')
-  if (gate.tokens.size === 0) return undefined
+  const holds = token?.grant || token?.opens(gate.id)
+  if (shown !== null && !holds && gate.required) throw new GatewayError('unauthorized')
+  if (gate.tokens.size === 0) return token?.grant && token
   for (const slot of gate.slots) {
     const found = await clear(slot, headers, gate.tokens)
     token ??= found.find((one) => one.opens(gate.id)) ?? found.find((one) => one.grant)
@@ -92,8 +93,11 @@ function bare(value: string): string {
     .trim()
 }
 
-/** Subprotocols that carry a secret behind their first dot. */
-const secretProtocol = /^(cf-aig-authorization|xi-api-key|fal-api-key|openai-insecure-api-key)\./
+/** What stands before the first dot of a subprotocol that has one; in any case, as with the headers they stand for. */
+const prefixOf = (name: string): string => name.slice(0, Math.max(name.indexOf('.'), 0)).toLowerCase()
+const isCredential = (name: string): boolean => prefixOf(name) === gatewayHeader
+const isKey = (name: string): boolean => keyPrefixes.has(prefixOf(name))
+const isSecret = (name: string): boolean => isCredential(name) || isKey(name)
 /** Our own wire, selected whenever it is offered. */
 const ownProtocol = 'trunkline.v1'
 
@@ -119,13 +123,13 @@ export interface Offer {
  */
 export function readOffer(header: string | null, keyNames: readonly string[] = []): Offer {
   const names = header === null ? [] : header.split(',').map((name) => name.trim())
-  const credential = names.find((name) => name.startsWith(`${gatewayHeader}.`))
-  const keyed = names.find((name) => name !== credential && secretProtocol.test(name))
+  const credential = names.find(isCredential)
+  const keyed = names.find(isKey)
   const scheme = names.find((name) => keyNames.includes(name.toLowerCase()))
   const next = scheme === undefined ? undefined : names[names.indexOf(scheme) + 1]
-  const bareKey = next !== undefined && secretProtocol.test(next) ? undefined : next
+  const bareKey = next !== undefined && isSecret(next) ? undefined : next
   const key = keyed?.slice(keyed.indexOf('.') + 1) ?? (bareKey && `${capital(scheme!)} ${bareKey}`)
-  const free = names.filter((name) => !secretProtocol.test(name) && name !== bareKey)
+  const free = names.filter((name) => !isSecret(name) && name !== bareKey)
   const selected = free.includes(ownProtocol) ? ownProtocol : (free[0] ?? credential)
   return {
     offered: names.length > 0,

@@ -63,7 +63,7 @@ export async function grantRelay(
     steps,
     signal: AbortSignal.any([request.signal, signal]),
   }
-  return dial(call, offer, { room, find, home, stopping: signal, ended })
+  return dial(call, offer, { room, find, home, stopping: signal, leaving: request.signal, ended })
 }
 
 /**
@@ -103,6 +103,8 @@ interface Place {
   readonly home: Home
   /** Aborts when the gateway stops. */
   readonly stopping: AbortSignal
+  /** Aborts when the client leaves, as long as it is no more than a request. */
+  readonly leaving: AbortSignal
   readonly ended: () => void
 }
 
@@ -139,7 +141,7 @@ async function dial(call: Call, offer: Offer, place: Place): Promise<Response | 
     const stop = (): void => made.end(1001, 'the gateway stops')
     stopping.addEventListener('abort', stop, { once: true, signal: over.signal })
     if (call.principal.credential !== null) void watchToken(call, place, made, over.signal)
-    return toUpgrade(call, reached, offer, made)
+    return toUpgrade(call, reached, offer, { relay: made, leaving: place.leaving })
   } catch (error) {
     over.abort()
     throw error
@@ -161,12 +163,24 @@ async function watchToken(call: Call, { find }: Place, relay: Relay, over: Abort
   relay.end(4401, 'the token is no longer valid')
 }
 
-function toUpgrade(call: Call, reached: Relayed, offer: Offer, relay: Relay): Upgrade {
+function toUpgrade(
+  call: Call,
+  reached: Relayed,
+  offer: Offer,
+  { relay, leaving }: { relay: Relay; leaving: AbortSignal },
+): Upgrade {
   // Whoever was granted an upgrade may be gone before it is done.
   const timer = setTimeout(() => relay.end(1011, 'the client never came'), limits.openMs)
+  const leave = (): void => {
+    clearTimeout(timer)
+    relay.client.closed(1006, '')
+  }
+  leaving.addEventListener('abort', leave, { once: true })
+  if (leaving.aborted) leave()
   const start: RelayStart = {
     serve(socket) {
       clearTimeout(timer)
+      leaving.removeEventListener('abort', leave)
       relay.join('client', socket)
       return relay.client
     },

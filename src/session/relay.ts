@@ -2,7 +2,7 @@ import { limits } from '../limits.ts'
 import type { Frame, Listener, RelayEnd, RelayWatch, Side, Socket } from '../socket.ts'
 
 /** What a frame takes in memory beside its own bytes. */
-const frameBytes = 64
+const frameBytes = 256
 /** What a close frame can hold of a reason (RFC 6455, 5.5). */
 const reasonBytesMax = 123
 
@@ -139,11 +139,20 @@ class Lane {
     if (!room) return
     this.#isWaiting = true
     this.#source?.pause?.()
-    this.#timer = setTimeout(this.#stalled, limits.relayStallMs)
+    this.#watch(Number.POSITIVE_INFINITY, Date.now())
     void room.then(() => {
       clearTimeout(this.#timer)
       this.#flush()
     })
+  }
+
+  /** It is for as long as the target takes nothing at all, however long a frame is. */
+  #watch(least: number, since: number): void {
+    const left = this.#target?.buffered?.() ?? Number.POSITIVE_INFINITY
+    const from = left < least ? Date.now() : since
+    const rest = from + limits.relayStallMs - Date.now()
+    if (rest <= 0) this.#stalled()
+    else this.#timer = setTimeout(() => this.#watch(left, from), Math.min(rest, limits.relayLookMs))
   }
 
   #flush(): void {

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { connect } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { ended, ledger, newKey } from '../client.ts'
 import { tokens } from '../config.ts'
@@ -18,9 +19,17 @@ export function realtimeEdgesSuite(target: Target): void {
   closeTests(target)
 }
 
-/** The status line that answers a handshake with an offer of subprotocols as it stands here. */
-async function answerTo(target: Target, offer: string, key: string): Promise<string> {
-  const { hostname, port, host } = new URL(target.url)
+interface Handshake {
+  readonly key: string
+  readonly offer?: string
+  readonly host?: string
+}
+
+/** The status line that answers a handshake with a host and an offer of subprotocols as they stand here; empty for none. */
+async function answerTo(target: Target, { key, offer, ...own }: Handshake): Promise<string> {
+  const at = new URL(target.url)
+  const { hostname, port } = at
+  const { host = at.host } = own
   const socket = connect(Number(port), hostname)
   const lines = [
     `GET /v1/default/default/openai HTTP/1.1`,
@@ -29,12 +38,13 @@ async function answerTo(target: Target, offer: string, key: string): Promise<str
     'upgrade: websocket',
     'sec-websocket-version: 13',
     `sec-websocket-key: ${randomBytes(16).toString('base64')}`,
-    `sec-websocket-protocol: ${offer}`,
+    ...(offer === undefined ? [] : [`sec-websocket-protocol: ${offer}`]),
     `x-upstream: ${JSON.stringify({ key })}`,
   ]
   socket.on('error', () => undefined).write(Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'))
   const line = await new Promise<string>((resolve) => {
     socket.once('data', (data) => resolve(data.toString('latin1').slice(0, 12)))
+    socket.once('close', () => resolve(''))
   })
   socket.destroy()
   return line
@@ -64,9 +74,25 @@ function handshakeTests(target: Target): void {
   test('an offer that is no list of different names is refused, and nobody is dialled', async () => {
     const key = newKey()
     for (const offer of ['one, one', 'one,,two', 'one, b@d', 'one,', 'one, \u00e9'])
-      expect(await answerTo(target, offer, key)).toBe('HTTP/1.1 400')
+      expect(await answerTo(target, { offer, key })).toBe('HTTP/1.1 400')
     expect(await ledger(target, key)).toEqual([])
-    expect(await answerTo(target, 'one,two', key)).toBe('HTTP/1.1 101')
+    expect(await answerTo(target, { offer: 'one,two', key })).toBe('HTTP/1.1 101')
+  })
+
+  test.each(['a@b', 'a:b@127.0.0.1', 'a:b:c', '127.0.0.1:99999', '1.2.3.999', 'a b'])(
+    'a handshake for the host “%s” ends itself, and nothing else',
+    async (host) => {
+      const key = newKey()
+      const answer = await answerTo(target, { host, key })
+      if (target.runtime === 'node') expect(answer).toBe('HTTP/1.1 400')
+      expect(await answerTo(target, { key })).toBe('HTTP/1.1 101')
+    },
+  )
+
+  test.each([600, 999])('a provider that refuses with the status %i has failed', async (status) => {
+    expect((await refused(relay(target, '/openai', { control: { status } }))).status).toBe(502)
+    const { socket } = await relay(target, '/openai')
+    socket.close()
   })
 
   test('a provider that refuses and never ends its answer is heard once the time is over', async () => {
@@ -106,10 +132,13 @@ function credentialTests(target: Target): void {
     const key = newKey()
     const path = `/cartesia?access_token=${canary}&cartesia_version=1`
     const headers = { [header]: tokens.all, 'x-api-key': canary, authorization: `Bearer ${canary}` }
-    const { socket } = await relay(target, path, { headers, control: { key, statuses: [503, 101] } })
+    const protocols = ['realtime', `their-secret.${canary}`]
+    const control = { key, statuses: [503, 101] }
+    const { socket } = await relay(target, path, { headers, protocols, control })
     const [first, second] = (await ledger(target, key)) as [Entry, Entry]
     expect(first.path).toContain(canary)
     expect(second.path).toBe('/keyed?cartesia_version=1')
+    expect(second.headers['sec-websocket-protocol']).toBe('realtime')
     expect(JSON.stringify(second)).not.toContain(canary)
     socket.close()
   })
@@ -134,5 +163,20 @@ function closeTests(target: Target): void {
     socket.write(closeFrame(code, 'why', true))
     expect(await ended(target, key)).toMatchObject({ closeCode: 1001, closeReason: 'client lost' })
     socket.destroy()
+  })
+
+  test('a client that leaves just as its provider answers leaves nothing open', {
+    timeout: 30_000,
+  }, async () => {
+    const key = newKey()
+    for (let index = 0; index < 40; index += 1) {
+      const { socket } = rawUpgrade(target, '/openai', { key, delay: 60 })
+      setTimeout(() => socket.resetAndDestroy(), 55 + (index % 20))
+      await sleep(5)
+    }
+    const open = async () =>
+      (await ledger(target, key)).filter(({ closedAt, finishedAt }) => (closedAt ?? finishedAt) === undefined)
+    // Far sooner than a client that was granted its socket is given up.
+    await expect.poll(open, { timeout: 7_000 }).toEqual([])
   })
 }

@@ -178,6 +178,51 @@ export function realtimeRecordsSuite(target: Target): void {
     },
   )
 
+  /** What the emulator gives back as the provider's word: so many tokens of a model, or of the session's. */
+  const told = (model?: string): string =>
+    JSON.stringify({
+      type: 'response.completed',
+      response: { ...(model && { model }), usage: { input_tokens: 1_000_000, output_tokens: 0 } },
+    })
+  test.each<[string, string, readonly string[]]>([
+    ['another model of a frame', '/priced/realtime?model=dear', ['{"type":"x","model":"cheap"}', told()]],
+    ['a model without a price', '/priced/realtime?model=dear', ['{"model":"nothing-known"}', told()]],
+    ['a cheaper model before it', '/priced/responses', [told('cheap'), told('dear')]],
+    ['one without a price before it', '/priced/responses', [told('nothing-known'), told('dear')]],
+  ])('a limit of money is not stretched by %s', async (_, path, frames) => {
+    const limit = { ...rule, limit: 50 }
+    const gateway = await makeGateway({ spend_limits: { enabled: true, rules: [limit] } })
+    const session = await relay(target, path, { gateway, headers: auth })
+    for (const frame of frames) session.socket.send(frame)
+    expect((await session.closed).reason).toContain('The limit of the daily is reached')
+  })
+
+  const free = { 'cf-aig-custom-cost': '{"per_token_in":0,"per_token_out":0}' }
+  const setup = JSON.stringify({ setup: { model: 'models/gemini-2.5-flash' } })
+  const oneModel = (value: string) => ({ ...rule, model: { mode: 'filter', values: [value] } })
+  test.each<[string, object, Record<string, string>, string, readonly (string | Buffer)[]]>([
+    ['the client’s own prices', rule, free, '/google', [setup, turnComplete(1_000_000, 100_000)]],
+    [
+      'a model that only frames name',
+      oneModel('gemini-2.5-flash'),
+      {},
+      '/google?model=x',
+      [setup, turnComplete(1_000_000, 100_000)],
+    ],
+    [
+      'a model that an answer names',
+      oneModel('gpt-realtime'),
+      {},
+      '/openai/responses?model=x',
+      [told('gpt-realtime')],
+    ],
+  ])('nor by %s', async (_, one, headers, path, frames) => {
+    const gateway = await makeGateway({ spend_limits: { enabled: true, rules: [one] } })
+    const session = await relay(target, path, { gateway, headers: { ...auth, ...headers } })
+    for (const frame of frames) session.socket.send(frame)
+    expect((await session.closed).reason).toContain('The limit of the daily is reached')
+  })
+
   test('secrets of the query are in no answer', async () => {
     const path = `/openai?model=m&api_key=${canary}&x-upstream=${encodeURIComponent('{"status":500}')}`
     const { body } = await refused(relay(target, path, { headers: { 'cf-aig-authorization': tokens.all } }))

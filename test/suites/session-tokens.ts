@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { at, chat, connect, ledger, newKey, post, upstream } from '../client.ts'
 import { storedKey, tokens } from '../config.ts'
@@ -113,6 +114,38 @@ function wayTests({ target, mint, call }: World): void {
     expect(frames[0]?.metadata.status ?? 200).toBe(200)
     expect(JSON.stringify(frames)).toContain('You said: hi')
     line.close()
+  })
+
+  test('beside it no gateway token goes further, in whatever place', async () => {
+    const { token } = await mint()
+    const key = newKey()
+    const own = { [gatewayHeader]: `Bearer ${token}` }
+    const shown = [tokens.all, token]
+    const item = { provider: 'openai', endpoint: 'chat/completions', query: chat('hi') }
+    for (const other of shown) {
+      const headers = { authorization: `Bearer ${other}`, ...upstream({ key }) }
+      expect((await call(token, { headers })).status).toBe(200)
+      const body = { ...item, headers: { ...upstream({ key }), authorization: `Bearer ${other}` } }
+      expect((await call(token, { to: '', body })).status).toBe(200)
+    }
+    const sockets: [string, RelayOptions][] = shown.flatMap((other): [string, RelayOptions][] => [
+      ['/openai', { headers: { ...own, authorization: `Bearer ${other}` } }],
+      [
+        '/openai',
+        { protocols: ['realtime', `openai-insecure-api-key.${other}`, `${gatewayHeader}.${token}`] },
+      ],
+      [`/google?api_key=${other}`, { protocols: [`${gatewayHeader}.${token}`] }],
+    ])
+    const named = [gatewayHeader, 'CF-AIG-Authorization'].map((name) => `${name}.${tokens.locked}`)
+    for (const name of named)
+      sockets.push(['/openai', { protocols: ['realtime', `${gatewayHeader}.${token}`, name] }])
+    for (const [to, options] of sockets) {
+      const { socket } = await relay(target, to, { gateway: 'browser', control: { key }, ...options })
+      socket.close()
+    }
+    const entries = await ledger(target, key)
+    expect(entries).toHaveLength(2 * shown.length + sockets.length)
+    for (const secret of [...shown, tokens.locked]) expect(JSON.stringify(entries)).not.toContain(secret)
   })
 
   test('it opens a provider’s own socket', async () => {
@@ -252,15 +285,25 @@ function modelTests({ target, mint, call }: World): void {
       await expectRefused(await call(token, { body }), 403, 'names none')
     const large = `{"model":"dear","x":"${'x'.repeat(1_200_000)}"}`
     await expectRefused(await call(token, { body: large }), 403, refusedModel)
+  })
+
+  test('a body that is no plain JSON is refused, whatever else names a model', async () => {
+    const { token } = await mint({ models: ['cheap'] })
+    const send = async (type: string, body: RequestInit['body'], more: Record<string, string> = {}) => {
+      const headers = { [gatewayHeader]: token, ...(type && { 'content-type': type }), ...more }
+      const to = at(target, '/openai/audio/transcriptions?model=cheap', 'browser')
+      await expectRefused(
+        await fetch(to, { method: 'POST', body: body ?? null, headers }),
+        403,
+        'not plain JSON',
+      )
+    }
     const form = new FormData()
     form.set('model', 'dear')
-    const headers = { [gatewayHeader]: token }
-    const sent = await fetch(at(target, '/openai/audio/transcriptions', 'browser'), {
-      method: 'POST',
-      body: form,
-      headers,
-    })
-    await expectRefused(sent, 403, 'names none')
+    await send('', form)
+    await send('application/json', '{"model":"dear",}')
+    await send('application/json', Buffer.from(gzipSync('{"model":"dear"}')), { 'content-encoding': 'gzip' })
+    await send('application/x-www-form-urlencoded', '{"model":"cheap","x":"&model=dear&"}')
   })
 
   test('paths and queries name models too, in whatever spelling', async () => {
@@ -297,6 +340,28 @@ function modelTests({ target, mint, call }: World): void {
     }
     good.socket.send(setup('dear'))
     expect((await good.closed).code).toBe(1008)
+  })
+
+  test.each(['/cartesia?model_id=cheap', '/voice?model=cheap'])(
+    'and so do those of a wire that is not known: %s',
+    async (where) => {
+      const { token } = await mint({ models: ['cheap'] })
+      const options = { gateway: 'browser', protocols: [`${gatewayHeader}.${token}`] }
+      const { socket, take, closed } = await relay(target, where, options)
+      socket.send('{"model_id":"cheap"}')
+      expect(await take(1)).toEqual(['{"model_id":"cheap"}'])
+      socket.send('{"session":{"model":"dear"}}')
+      expect(await closed).toMatchObject({ code: 1008, reason: expect.stringContaining(refusedModel) })
+    },
+  )
+
+  test('a frame of millions of escapes is one frame more', { timeout: 30_000 }, async () => {
+    const { token } = await mint({ models: ['cheap'] })
+    const options = { gateway: 'browser', protocols: [`${gatewayHeader}.${token}`] }
+    const { socket, closed } = await relay(target, '/openai?model=cheap', options)
+    socket.send(`{"x":"${'\\n'.repeat(4 << 20)}"}`)
+    socket.send('{"model":"dear"}')
+    expect(await closed).toMatchObject({ code: 1008, reason: expect.stringContaining(refusedModel) })
   })
 }
 

@@ -9,7 +9,7 @@ function createSocket({ pauses = true } = {}) {
   const sent: Frame[] = []
   const told: string[] = []
   let full: (() => void) | undefined
-  const state = { isFull: false }
+  const state = { isFull: false, buffered: 0 }
   const socket: Socket = {
     send(frame) {
       sent.push(frame)
@@ -18,6 +18,7 @@ function createSocket({ pauses = true } = {}) {
         full = resolve
       })
     },
+    buffered: () => state.buffered,
     close: (code, reason) => void told.push(`close ${code} ${reason}`),
     ...(pauses && { pause: () => void told.push('pause'), resume: () => void told.push('resume') }),
   }
@@ -108,6 +109,21 @@ describe('a relay', () => {
     vi.advanceTimersByTime(1)
     expect(ends).toMatchObject([{ code: 1013 }])
     expect(provider.told).toContain('resume') // or its close would not be read
+  })
+
+  test('does not give up a side that takes a little of a long frame at a time', () => {
+    const { relay, client, provider, ends } = createRelay()
+    relay.join('provider', provider.socket)
+    relay.join('client', client.socket)
+    Object.assign(client.state, { isFull: true, buffered: 32_000 })
+    relay.provider.receive('a')
+    for (let second = 0; second < 100; second += 1) {
+      client.state.buffered -= 7
+      vi.advanceTimersByTime(1_000)
+    }
+    expect(ends).toEqual([])
+    vi.advanceTimersByTime(limits.relayStallMs + 1_000)
+    expect(ends).toMatchObject([{ code: 1013 }])
   })
 
   test('does not pass on what its watch refuses', () => {

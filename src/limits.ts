@@ -14,6 +14,8 @@ export const limits = {
   replayBytes: 1_048_576,
   /** One server-sent event of a provider. */
   eventBytes: 8_388_608,
+  /** Events that say nothing yet, held so that another provider may still answer in the place of one that fails. */
+  quietEvents: 8,
   /** Of an answer that is cached, or shared by those who ask the same at once. */
   cacheBodyBytes: 8_388_608,
   /** Of one body in a record. */

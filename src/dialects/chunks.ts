@@ -78,6 +78,17 @@ export class Chunks {
   }
 }
 
+/** Whether choices tell nothing yet: a role, and empty texts. */
+export const isQuiet = (choices: Chunk['choices']): boolean =>
+  choices.every(({ delta, finish_reason }) => {
+    if (finish_reason || typeof delta !== 'object') return false
+    for (const [name, value] of Object.entries(delta ?? {})) {
+      const isEmpty = !value || (Array.isArray(value) && value.length === 0)
+      if (!isEmpty && name !== 'role') return false
+    }
+    return true
+  })
+
 /** Usage as OpenAI has it; cached and written tokens are parts of the prompt's, reasoning one of the completion's. */
 export function toUsage(
   prompt_tokens = 0,

@@ -185,12 +185,13 @@ function translate(provider: Provider, making: Making & { model: string; notes: 
   const dialect = provider.dialectOf(model)
   const name = nameOf(api)
   const own = dialect?.speaks?.[name]
-  const stream = body.stream === true
+  const stream = body.stream === true && name !== 'embeddings'
+  const choices = typeof body.n === 'number' ? body.n : 1
   if (own !== undefined)
     return {
       path: own,
       body: dialect?.tidy?.(name, { ...body, model }, notes) ?? { ...body, model },
-      translation: createIdentity({ api: name, stream }),
+      translation: createIdentity({ api: name, stream, choices }),
     }
   if (!dialect) throw new Failure(400, `${slug} has no chat API`, 'unsupported_provider', 'model')
   const base = { id: prefixes[name] + asked.requestId, created: Math.floor(Date.now() / 1_000), model }
@@ -200,11 +201,12 @@ function translate(provider: Provider, making: Making & { model: string; notes: 
   }
   const wanted: Chat = { ...api.request({ ...body, model }, notes), stream }
   const { path, body: native, headers } = dialect.request(wanted, notes)
+  const maxTokens = wanted.max_completion_tokens ?? wanted.max_tokens ?? undefined
   return {
     path,
     body: native,
     own: headers,
-    translation: createTranslation({ api, dialect, chat: wanted, base }),
+    translation: createTranslation({ api, dialect, chat: wanted, base: { ...base, maxTokens } }),
   }
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { createCompat } from './compat-kit.ts'
+import { completion, createCompat, readAll, sse } from './compat-kit.ts'
 
 const messages = [{ role: 'user', content: 'a' }]
 
@@ -55,5 +55,325 @@ describe('long conversations', () => {
     const response = await refuse(path, body)
     expect(response.status).toBe(400)
     expect(JSON.stringify(await response.json())).toMatch(/messages|input/)
+  })
+})
+
+/** A body in such pieces. */
+const toBody = (pieces: readonly string[]) =>
+  new ReadableStream<Uint8Array>({
+    start(controller) {
+      for (const piece of pieces) controller.enqueue(new TextEncoder().encode(piece))
+      controller.close()
+    },
+  })
+const chunk = (delta: object, finish_reason: string | null = null) => ({
+  id: 'x',
+  object: 'chat.completion.chunk',
+  model: 'm',
+  choices: [{ index: 0, delta, finish_reason }],
+})
+const role = chunk({ role: 'assistant', content: '' })
+const half = {
+  chat: [role, chunk({ content: 'half an ans' })],
+  messages: [
+    { type: 'message_start', message: { id: 'm' } },
+    { type: 'content_block_start', index: 0, content_block: { type: 'text', text: '' } },
+    { type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text: 'half an ans' } },
+  ],
+  responses: [
+    { type: 'response.created', response: { id: 'r' } },
+    { type: 'response.output_text.delta', delta: 'half an ans' },
+  ],
+}
+const asked = { stream: true, max_tokens: 9, messages }
+
+describe('streams in the client’s own API', () => {
+  const cases = [
+    ['chat/completions', { ...asked, model: 'openai/gpt-4o' }, half.chat],
+    ['messages', { ...asked, model: 'anthropic/c' }, half.messages],
+    ['responses', { model: 'openai/gpt-5', stream: true, input: 'a' }, half.responses],
+  ] as const
+  const wholeOf = {
+    'chat/completions': [...half.chat, chunk({}, 'stop')],
+    messages: [...half.messages, { type: 'message_delta', delta: {} }, { type: 'message_stop' }],
+    responses: [
+      ...half.responses,
+      // What it repeats is no short event.
+      { type: 'response.completed', response: { id: 'r', output: ['x'.repeat(10_000)] } },
+    ],
+  }
+
+  test.each(cases)(
+    '%s: one that ends before its end is broken off, and not kept',
+    async (path, body, half) => {
+      let count = 0
+      const post = createCompat(
+        () => {
+          count += 1
+          return sse(half, { isDone: false })
+        },
+        { gateway: { cache_ttl: 300 } },
+      )
+      for (const calls of [1, 2]) {
+        const response = await post(path, body)
+        expect([response.status, response.headers.get('cf-aig-cache-status')]).toEqual([200, 'MISS'])
+        const { text, isBroken } = await readAll(response)
+        expect(text).toContain('half an ans')
+        expect(isBroken || text.includes('broke off')).toBe(true)
+        expect(text).not.toMatch(/DONE|message_stop|completed/)
+        expect(count).toBe(calls)
+      }
+    },
+  )
+
+  test.each(cases)('%s: one that is whole passes as it is', async (path, body) => {
+    for (const isDone of path === 'chat/completions' ? [true, false] : [false]) {
+      const text = await sse(wholeOf[path], { isDone }).text()
+      for (const size of [1, 7, 100, text.length]) {
+        const pieces = Array.from({ length: Math.ceil(text.length / size) }, (_, index) =>
+          text.slice(index * size, (index + 1) * size),
+        )
+        const post = createCompat(
+          () =>
+            new Response(toBody(pieces), {
+              headers: { 'content-type': 'text/event-stream' },
+            }),
+        )
+        expect(await readAll(await post(path, body))).toEqual({ text, isBroken: false })
+      }
+    }
+  })
+
+  test('one that is cut inside of its last event is broken off', async () => {
+    const text = await sse(wholeOf.responses, { isDone: false }).text()
+    const post = createCompat(() => new Response(text.slice(0, -40)))
+    const { isBroken } = await readAll(await post('responses', cases[2][1]))
+    expect(isBroken).toBe(true)
+  })
+
+  test('what is said is no end', async () => {
+    const said = chunk({ content: '\n\ndata: [DONE]\n\n"finish_reason":"stop"' })
+    const post = createCompat(() => sse([said], { isDone: false }))
+    const { text } = await readAll(await post('chat/completions', cases[0][1]))
+    expect(text).toContain('broke off')
+  })
+
+  test('one of several choices that ends is not the end', async () => {
+    const events = [...half.chat, chunk({}, 'stop')]
+    const post = createCompat(() => sse(events, { isDone: false }))
+    const { text } = await readAll(await post('chat/completions', { ...cases[0][1], n: 2 }))
+    expect(text).toContain('broke off')
+  })
+
+  test('one that fails is not kept, and its error is told once', async () => {
+    let count = 0
+    const events = [...half.chat, { error: { message: 'too much', type: 'server_error' } }]
+    const post = createCompat(
+      () => {
+        count += 1
+        return sse(events)
+      },
+      { gateway: { cache_ttl: 300 } },
+    )
+    for (const calls of [1, 2]) {
+      const { text } = await readAll(await post('chat/completions', cases[0][1]))
+      expect(text.match(/"error"/g)).toHaveLength(1)
+      expect(count).toBe(calls)
+    }
+  })
+})
+
+describe('whole answers in the client’s own API', () => {
+  test.each([
+    ['a page', () => new Response('<html>Sign in</html>'), 502],
+    ['nothing', () => new Response(''), 502],
+    [
+      'a way elsewhere',
+      () => new Response('', { status: 302, headers: { location: 'https://x.test' } }),
+      502,
+    ],
+    ['an error', () => Response.json({ error: { message: 'No credit', code: 402 } }), 402],
+  ])('%s is none', async (_, answer, status) => {
+    const post = createCompat(answer)
+    for (const [path, model] of [
+      ['chat/completions', 'groq/x'],
+      ['messages', 'groq/x'],
+      ['embeddings', 'openai/x'],
+    ] as const) {
+      const said = path === 'embeddings' ? { input: 'a' } : { max_tokens: 9, messages }
+      const response = await post(path, { model, ...said })
+      expect([path, response.status, response.headers.get('location')]).toEqual([path, status, null])
+      expect(await response.json()).toMatchObject({
+        error: { message: status === 402 ? 'No credit' : expect.stringContaining('provider') },
+      })
+    }
+  })
+})
+
+describe('a list of providers', () => {
+  const failing = {
+    'an error': [role, { error: { message: 'overloaded', type: 'server_error' } }],
+    'its end': [role],
+    'nothing but an end': [],
+  }
+  const config = { aliases: { fast: ['openai/gpt-4o', 'groq/x'] } }
+
+  test.each(
+    (['chat/completions', 'messages', 'responses'] as const).flatMap((path) =>
+      Object.entries(failing).map(([what, events]) => [path, what, events] as const),
+    ),
+  )('%s: goes on where an answer has begun with a role, and then has %s', async (path, _, events) => {
+    const hosts: string[] = []
+    const post = createCompat(
+      ({ url }) => {
+        hosts.push(url.host)
+        if (url.host !== 'openai.test') return sse([role, chunk({ content: 'whole' }), chunk({}, 'stop')])
+        if (path !== 'responses') return sse(events, { isDone: events.length === 0 })
+        return sse([{ type: 'response.created', response: { id: 'r' } }], { isDone: false })
+      },
+      { config },
+    )
+    const said = path === 'responses' ? { input: 'a', stream: true } : asked
+    const response = await post(path, { ...said, model: 'fast' })
+    const { text, isBroken } = await readAll(response)
+    expect([hosts, isBroken]).toEqual([['openai.test', 'groq.test'], false])
+    expect(text).toContain('whole')
+    expect(text).not.toContain('"error":{')
+  })
+
+  test('goes on after an answer of Anthropic that only began', async () => {
+    const begun = [{ type: 'message_start', message: { id: 'm' } }, { type: 'ping' }]
+    const post = createCompat(
+      ({ url }) =>
+        url.host === 'anthropic.test'
+          ? sse([...begun, { type: 'error', error: { type: 'overloaded_error', message: 'O' } }])
+          : sse([chunk({ content: 'whole' }, 'stop')]),
+      { config: { aliases: { fast: ['anthropic/c', 'groq/x'] } } },
+    )
+    const { text } = await readAll(await post('messages', { ...asked, model: 'fast' }))
+    expect(text).toContain('whole')
+  })
+
+  test('what says nothing is held for a few events only', async () => {
+    let sent = 0
+    const post = createCompat(
+      () =>
+        new Response(
+          new ReadableStream(
+            {
+              pull(controller) {
+                sent += 1
+                controller.enqueue(new TextEncoder().encode(`data: ${JSON.stringify(role)}\n\n`))
+              },
+            },
+            { highWaterMark: 0 },
+          ),
+        ),
+    )
+    for (const path of ['chat/completions', 'messages']) {
+      sent = 0
+      const response = await post(path, { ...asked, model: 'groq/x' })
+      expect(response.status).toBe(200)
+      expect(sent).toBeLessThan(20)
+      await response.body?.cancel()
+    }
+  })
+})
+
+test('a whole answer in OpenAI’s wire is one in Messages', async () => {
+  const response = await createCompat(() => completion('x'))('messages', {
+    ...asked,
+    stream: false,
+    model: 'groq/x',
+  })
+  expect(await response.json()).toMatchObject({ stop_reason: 'end_turn', content: [{ text: 'x' }] })
+})
+
+describe('answers that never ended', () => {
+  const json = (body: unknown) => () => Response.json(body)
+  const said = { type: 'message', content: [{ type: 'output_text', text: 'half' }] }
+  const gemini = (index: number, text: string, finishReason?: string) => ({
+    candidates: [{ index, content: { parts: [{ text }] }, finishReason }],
+  })
+
+  test.each([
+    ['anthropic/c', { status: 'ok' }, 502],
+    ['anthropic/c', { type: 'error', error: { type: 'overloaded_error', message: 'Overloaded' } }, 529],
+    ['anthropic/c', { content: [{ type: 'text', text: 'half' }] }, 502],
+    ['cohere/c', { status: 'ok' }, 502],
+    ['cohere/c', { message: { content: [{ text: 'half' }] } }, 502],
+    ['@cf/m', { status: 'ok' }, 502],
+    ['@cf/m', { success: false, errors: [{ message: 'boom', code: 3 }], result: null }, 500],
+    ['google-ai-studio/gemini-3-pro', { status: 'ok' }, 502],
+    ['google-ai-studio/gemini-3-pro', gemini(0, 'half'), 502],
+    ['openai/gpt-5-pro', { status: 'ok' }, 502],
+    ['openai/gpt-5-pro', { status: 'in_progress', output: [said] }, 502],
+    ['openai/gpt-5-pro', { status: 'cancelled', output: [said] }, 502],
+  ])('%s: a whole one is none: %j', async (model, body, status) => {
+    const response = await createCompat(json(body))('chat/completions', { model, messages })
+    expect(response.status).toBe(status)
+    expect(await response.json()).toMatchObject({ error: { message: expect.any(String) } })
+  })
+
+  test.each([
+    [{ status: 'ok' }],
+    [{ choices: [] }],
+    [{ choices: [{ message: { role: 'assistant', content: 'half' } }] }],
+  ])('OpenAI’s wire: a whole one is none: %j', async (body) => {
+    const response = await createCompat(json(body))('messages', { ...asked, stream: false, model: 'groq/x' })
+    expect(response.status).toBe(502)
+  })
+
+  test.each([
+    ['messages', 'groq/x', [], true],
+    ['messages', 'groq/x', [chunk({ role: 'assistant', content: 'half' })], true],
+    [
+      'chat/completions',
+      'google-ai-studio/gemini-3-pro',
+      [gemini(0, 'A whole', 'STOP'), gemini(1, 'half of B')],
+      false,
+    ],
+    ['chat/completions', '@cf/m', [], true],
+    [
+      'chat/completions',
+      'anthropic/c',
+      [
+        { type: 'content_block_start', index: 0, content_block: { type: 'text', text: 'half' } },
+        { type: 'message_stop' },
+      ],
+      false,
+    ],
+    ['chat/completions', 'cohere/c', [{ type: 'message-end', delta: {} }], false],
+  ] as const)('%s of %s: a stream says that it broke: %#', async (path, model, events, isDone) => {
+    const n = model.includes('gemini') ? { n: 2 } : {}
+    const { text } = await readAll(
+      await createCompat(() => sse(events, { isDone }))(path, { ...asked, ...n, model }),
+    )
+    expect(text).toContain('broke off')
+    expect(text).not.toMatch(/DONE|message_stop/)
+  })
+
+  test.each([
+    ['anthropic/c', { content: [{ type: 'text', text: 'x' }], stop_reason: 'pause_turn' }],
+    ['anthropic/c', { content: [{ type: 'text', text: 'x' }], stop_reason: 'what_is_new' }],
+    ['cohere/c', { message: { content: [{ text: 'x' }] }, finish_reason: 'USER_CANCEL' }],
+    ['openai/gpt-5-pro', { status: 'incomplete', incomplete_details: { reason: 'new' }, output: [said] }],
+    ['@cf/m', { result: { response: 'x', usage: { completion_tokens: 3 } } }],
+  ])('%s: an end that is none of those that are known is no success: %j', async (model, body) => {
+    const asks = { model, messages, max_tokens: 3 }
+    const response = await createCompat(json(body))('chat/completions', asks)
+    expect(response.status).toBe(200)
+    expect(await response.json()).toMatchObject({ choices: [{ finish_reason: 'length' }] })
+  })
+
+  test.each([
+    ['google-ai-studio/gemini-embedding-001', {}],
+    ['google-ai-studio/gemini-embedding-001', { embeddings: [{ values: [1] }] }],
+    ['google-ai-studio/gemini-embedding-001', { embeddings: [{ values: [1] }, {}] }],
+    ['cohere/embed-v4.0', {}],
+    ['@cf/baai/bge-m3', { result: { data: [[1]] } }],
+  ])('%s: as many vectors as texts: %j', async (model, body) => {
+    const response = await createCompat(json(body))('embeddings', { model, input: ['a', 'b'] })
+    expect(response.status).toBe(502)
   })
 })

@@ -59,7 +59,8 @@ const isFault = /^(MALFORMED_.*|UNEXPECTED_TOOL_CALL|TOO_MANY_TOOL_CALLS|MISSING
 
 function toReason(named: string): FinishReason {
   if (named === 'MAX_TOKENS') return 'length'
-  return isFiltered.test(named) ? 'content_filter' : 'stop'
+  if (isFiltered.test(named)) return 'content_filter'
+  return named === 'STOP' ? 'stop' : 'length' // an end that nobody knows may be none
 }
 
 /** The events of one answer; its stream has no end but the reason to finish. */
@@ -70,7 +71,8 @@ class Events implements Translator<StreamEvent, Chunk> {
   readonly #id: string
   #calls = 0
   #usage: Usage | undefined
-  #isOver = false
+  /** Whether a candidate has ended, by its index; that of a blocked prompt is the first. */
+  readonly #ends = new Map<number, boolean>()
   /** Sources are told by their place in the text, in bytes. */
   #text = ''
 
@@ -86,14 +88,15 @@ class Events implements Translator<StreamEvent, Chunk> {
     this.#usage = answer.usageMetadata ?? this.#usage
     const { blockReason, blockReasonMessage = blockReason } = answer.promptFeedback ?? {}
     if (blockReason) {
-      this.#isOver = true
+      this.#ends.set(0, true)
       return [this.#out.delta({ refusal: blockReasonMessage ?? '' }), this.#out.finish('content_filter')]
     }
     return (answer.candidates ?? []).flatMap((candidate) => this.#add(candidate))
   }
 
   end(): Chunk[] {
-    if (!this.#isOver) throw brokenOff()
+    const ends = [...this.#ends.values()]
+    if (ends.length === 0 || ends.includes(false)) throw brokenOff()
     const { promptTokenCount = 0, toolUsePromptTokenCount = 0, ...more } = this.#usage ?? {}
     const { candidatesTokenCount = 0, thoughtsTokenCount: reasoning, cachedContentTokenCount: cached } = more
     const input = promptTokenCount + toolUsePromptTokenCount
@@ -106,9 +109,12 @@ class Events implements Translator<StreamEvent, Chunk> {
     if (logprobsResult) chunks.push(this.#out.delta({}, index, null, toLogprobs(logprobsResult)))
     const annotations = toAnnotations(groundingMetadata ?? {}, this.#text)
     if (annotations.length) chunks.push(this.#out.delta({ annotations }, index))
-    if (!finishReason) return chunks
+    if (!finishReason) {
+      if (!this.#ends.has(index)) this.#ends.set(index, false)
+      return chunks
+    }
     if (isFault.test(finishReason)) throw new Failure(502, finishMessage ?? finishReason, finishReason)
-    this.#isOver = true
+    this.#ends.set(index, true)
     return [...chunks, this.#out.finish(toReason(finishReason), index)]
   }
 

@@ -53,7 +53,8 @@ export class Chunks {
   call({ id, name, args = '', extra, choice = 0 }: Begun): [Chunk, number] {
     const index = this.#calls.get(choice) ?? 0
     this.#calls.set(choice, index + 1)
-    const call = { index, id, type: 'function', function: { name, arguments: args } } as const
+    const own = id || callId(this.#base.id, index)
+    const call = { index, id: own, type: 'function', function: { name, arguments: args } } as const
     return [this.delta({ tool_calls: [{ ...call, ...(extra && { extra_content: extra }) }] }, choice), index]
   }
 

@@ -1,4 +1,4 @@
-import { parseJson } from '../json.ts'
+import { parseExact } from './exact.ts'
 import { malformed } from './failure.ts'
 import type { Chat, Effort, Json, Message, Part } from './hub.ts'
 import type { Notes } from './notes.ts'
@@ -35,7 +35,7 @@ export function textOf(content: Message['content']): string {
 
 /** The arguments of a call, which models write as JSON. @throws Failure */
 export function readArguments(text: string): Json {
-  const value = parseJson(text === '' ? '{}' : text)
+  const value = parseExact(text === '' ? '{}' : text)
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw malformed('messages', `the arguments of a tool call are no JSON object: ${text.slice(0, 80)}`)
   return value as Json // just made sure

@@ -1,9 +1,9 @@
 import type { GatewayError } from '../errors.ts'
-import { parseJson } from '../json.ts'
 import { limits } from '../limits.ts'
 import type { StreamTranslation, Translated, Translation, WholeTranslated } from '../types.ts'
 import { isQuiet, toChunks } from './chunks.ts'
 import type { Api, Base, Dialect, StreamEvent, Translator } from './dialect.ts'
+import { parseExact } from './exact.ts'
 import { brokenOff, Failure, readFailure, toFailureBody } from './failure.ts'
 import { toFault } from './fault.ts'
 import { createAws, createSse, type Framing, toSse } from './framing.ts'
@@ -31,7 +31,7 @@ export function createTranslation({ api, dialect, chat, base }: Translating): Un
     isStream: chat.stream === true,
     whole: (text, status) =>
       toWhole(api.name, status, () => {
-        const body = parseJson(text)
+        const body = parseExact(text)
         if (status >= 400)
           return { body: JSON.stringify(toFailureBody(api.name, readFailure(body ?? text, status))) }
         if (typeof body !== 'object' || body === null)

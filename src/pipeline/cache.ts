@@ -76,7 +76,9 @@ function ttlOf({ steps }: Call, own: number | null): number | undefined {
  */
 async function keyOf({ gateway, principal, steps }: Call): Promise<string> {
   const { cacheKey } = steps[0].options
-  if (cacheKey !== undefined) return sha256(JSON.stringify([gateway, cacheKey]))
+  // What one API has made of an answer is nothing to the clients of another.
+  const made = steps.flatMap(({ translation: to }) => (to ? [[to.name(), to.isStream]] : []))
+  if (cacheKey !== undefined) return sha256(JSON.stringify([gateway, cacheKey, ...made]))
   const parts = steps.map(async ({ provider, method, url, headers, body, options, translation }) => {
     const kept = [...headers].filter(([name]) => !passing.test(name)).sort()
     const asked = [provider, method, url.href, options.byokAlias, kept, await textOf(body)]

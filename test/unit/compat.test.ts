@@ -377,3 +377,160 @@ describe('answers that never ended', () => {
     expect(response.status).toBe(502)
   })
 })
+
+describe('the data of tools', () => {
+  const large = '{"id":1234567890123456789}'
+  const call = (args: string, more: object = { id: 'c' }) => ({
+    ...more,
+    type: 'function',
+    function: { name: 'f', arguments: args },
+  })
+  const calling = (...calls: object[]) =>
+    Response.json({
+      choices: [{ message: { role: 'assistant', tool_calls: calls }, finish_reason: 'tool_calls' }],
+    })
+  const whole = { ...asked, stream: false }
+  /** What a provider is sent. */
+  const sent = async (path: string, body: unknown): Promise<string> => {
+    let text = ''
+    await createCompat((request) => {
+      text = String(request.body)
+      return Response.json({}, { status: 400 })
+    })(path, body)
+    return text
+  }
+
+  test.each(['{"x": tru', '[1]', '7'])('that is no JSON object is no call: %s', async (args) => {
+    const response = await createCompat(() => calling(call(args)))('messages', { ...whole, model: 'groq/x' })
+    expect(response.status).toBe(502)
+    expect(await response.json()).toMatchObject({ error: { message: expect.stringContaining('tool') } })
+  })
+
+  test('keeps its large integers in an answer', async () => {
+    const openai = createCompat(() => calling(call(large)))
+    expect(await (await openai('messages', { ...whole, model: 'groq/x' })).text()).toContain(large)
+    const content = `[{"type":"tool_use","id":"a","name":"f","input":${large}}]`
+    const anthropic = createCompat(() => new Response(`{"content":${content},"stop_reason":"tool_use"}`))
+    const answer = (await (
+      await anthropic('chat/completions', { ...whole, model: 'anthropic/c' })
+    ).json()) as {
+      choices: { message: { tool_calls: { function: { arguments: string } }[] } }[]
+    }
+    expect(answer.choices[0]?.message.tool_calls[0]?.function.arguments).toBe(large)
+  })
+
+  const turns = [
+    ...messages,
+    { role: 'assistant', tool_calls: [call(large)] },
+    { role: 'tool', tool_call_id: 'c', content: large },
+  ]
+  test.each(['anthropic/c', 'google-ai-studio/gemini-3-pro', 'cohere/c', 'openai/m'])(
+    'keeps its large integers in a request: %s',
+    async (model) => {
+      const text = (await sent('chat/completions', { model, messages: turns })).replaceAll('\\', '')
+      expect(text.match(/1234567890123456789\b/g)).toHaveLength(2)
+      expect(text).not.toContain('12345678901234568')
+    },
+  )
+
+  test('as a result with such integers is a text for Gemini', async () => {
+    const text = await sent('chat/completions', { model: 'google-ai-studio/gemini-3-pro', messages: turns })
+    expect(text).toContain(`"output":${JSON.stringify(large)}`)
+  })
+
+  test('any other large integer too', async () => {
+    const body = '{"model":"openai/x","seed":9007199254740993,"messages":[]}'
+    expect(await sent('chat/completions', body)).toContain('9007199254740993')
+    const input = `[{"type":"tool_use","id":"a","name":"f","input":${large}}]`
+    const asks = `{"model":"groq/x","max_tokens":9,"messages":[{"role":"assistant","content":${input}}]}`
+    expect(await sent('messages', asks)).toContain('1234567890123456789')
+  })
+
+  test('has an id for each call, whose provider gives none', async () => {
+    const post = createCompat(() => calling(call('{}', {}), call('{}', { id: '' })))
+    const { content } = (await (await post('messages', { ...whole, model: 'groq/x' })).json()) as {
+      content: { id: string }[]
+    }
+    expect(new Set(content.map(({ id }) => id)).size).toBe(2)
+    for (const { id } of content) expect(id).toMatch(/^call_/)
+  })
+})
+
+test('a key of the cache is of one API, and of streams or not', async () => {
+  const post = createCompat((request) =>
+    String(request.body).includes('"stream":true') ? sse([chunk({ content: 'x' }, 'stop')]) : completion('x'),
+  )
+  const headers = { 'cf-aig-cache-key': 'k', 'cf-aig-cache-ttl': '60' }
+  const cases = [
+    ['chat/completions', { ...asked, model: 'groq/x', stream: false }, 'chat.completion"'],
+    ['chat/completions', { ...asked, model: 'groq/x' }, 'chat.completion.chunk"'],
+    ['messages', { ...asked, model: 'groq/x', stream: false }, '"type":"message"'],
+    ['messages', { ...asked, model: 'groq/x' }, 'message_stop'],
+  ] as const
+  for (const status of ['MISS', 'HIT'])
+    for (const [path, body, own] of cases) {
+      const response = await post(path, body, headers)
+      const text = await response.text()
+      expect(response.headers.get('cf-aig-cache-status')).toBe(status)
+      if (own !== 'chat.completion"') expect(text).toContain(own)
+    }
+})
+
+describe('errors', () => {
+  const post = createCompat(() => completion('x'))
+  const locked = createCompat(() => completion('x'), { gateway: { authentication: true } })
+  const isShaped = (path: string, type: string) =>
+    path.startsWith('messages')
+      ? { type: 'error', error: { type, message: expect.any(String) } }
+      : { error: { type, message: expect.any(String), code: expect.any(String) } }
+
+  test.each(['chat/completions', 'messages', 'responses'])(
+    '%s: those of the way in have the API’s shape',
+    async (path) => {
+      const body = { ...asked, model: 'openai/x' }
+      const refused = await locked(path, body)
+      expect(refused.status).toBe(401)
+      expect(await refused.json()).toMatchObject(isShaped(path, 'authentication_error'))
+      const wrong = await post(path, body, { 'cf-aig-max-attempts': 'abc' })
+      expect(wrong.status).toBe(400)
+      expect(await wrong.json()).toMatchObject(isShaped(path, 'invalid_request_error'))
+      const type = path === 'messages' ? 'not_found_error' : 'invalid_request_error'
+      const lost = await post(`${path}/count_tokens`, body)
+      expect(lost.status).toBe(404)
+      expect(await lost.json()).toMatchObject(isShaped(path, type))
+    },
+  )
+
+  const deep = `${'['.repeat(200_000)}${']'.repeat(200_000)}`
+  test.each([
+    [
+      'a schema',
+      `{"model":"anthropic/c","messages":[],"tools":[{"type":"function","function":{"name":"f","parameters":{"a":${deep}}}}]}`,
+    ],
+    ['what passes', `{"model":"openai/c","messages":[],"metadata":${deep}}`],
+    ['large integers', `{"model":"openai/c","seed":9007199254740993,"messages":[],"metadata":${deep}}`],
+    [
+      'no base64',
+      JSON.stringify({
+        model: 'anthropic/c',
+        messages: [
+          { role: 'user', content: [{ type: 'file', file: { file_data: 'data:text/plain;base64,!!!' } }] },
+        ],
+      }),
+    ],
+  ])('%s that cannot be sent is the client’s fault', async (_, body) => {
+    const response = await post('chat/completions', body)
+    expect(response.status).toBe(400)
+    expect(await response.json()).toMatchObject({ error: { type: 'invalid_request_error' } })
+  })
+
+  test('a model’s failure keeps its words', async () => {
+    const candidates = [{ finishReason: 'MALFORMED_FUNCTION_CALL', finishMessage: 'Malformed: x(' }]
+    const body = { model: 'google-ai-studio/gemini-3-pro', messages }
+    const response = await createCompat(() => Response.json({ candidates }))('chat/completions', body)
+    expect(response.status).toBe(502)
+    expect(await response.json()).toMatchObject({
+      error: { message: 'Malformed: x(', code: 'MALFORMED_FUNCTION_CALL' },
+    })
+  })
+})

@@ -1,3 +1,4 @@
+import { callId } from '../chunks.ts'
 import type { Base, StreamEvent, Translator } from '../dialect.ts'
 import { brokenOff, Failure, readFailure } from '../failure.ts'
 import type { ChatUsage, Chunk, Delta, FinishReason, ToolCallDelta } from '../hub.ts'
@@ -81,7 +82,7 @@ class Events implements Translator<StreamEvent, Chunk> {
 
   #choice({ index = 0, delta, message, finish_reason, logprobs }: Choice): Chunk['choices'][number] {
     const found = this.#begun.get(index)
-    const calls = found ?? new Calls()
+    const calls = found ?? new Calls(`${this.#base.id}${index || ''}`)
     if (!found) this.#begun.set(index, calls)
     const { tool_calls, content, reasoning, ...said } = delta ?? toSaid(message)
     const { reasoning_content = reasoning, ...rest } = said
@@ -117,6 +118,12 @@ class Calls {
   isOver = false
   /** By the place that the vendor gives: id and number of the last one there. */
   readonly #open = new Map<number, { readonly id: string; readonly number: number }>()
+  /** What the calls of who gives them no ids are called after. */
+  readonly #answer: string
+
+  constructor(answer: string) {
+    this.#answer = answer
+  }
 
   place({ index = -1, id, ...call }: NonNullable<Said['tool_calls']>[number]): ToolCallDelta {
     const open = this.#open.get(index)
@@ -125,7 +132,7 @@ class Calls {
     const number = this.count
     this.count += 1
     this.#open.set(index, { id: id ?? '', number })
-    return { index: number, id: id ?? '', ...call }
+    return { index: number, id: id || callId(this.#answer, number), ...call }
   }
 }
 

@@ -32,6 +32,8 @@ export const limits = {
   readings: 1_000,
   /** Steps of one universal request. */
   steps: 32,
+  /** Characters kept of one streamed answer, where its end has to repeat them. */
+  answerLength: 33_554_432,
   /** Messages, or items, of one conversation that is translated. */
   turns: 100_000,
   /** From a stop to the terminal record of a run whose provider's connection was not seen to end. */

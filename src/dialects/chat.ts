@@ -3,9 +3,9 @@ import { limits } from '../limits.ts'
 import { toCompletion } from './chunks.ts'
 import type { Api } from './dialect.ts'
 import { malformed } from './failure.ts'
-import type { Chat, Message } from './hub.ts'
+import type { Chat, Message, Part, Reasoning } from './hub.ts'
 import type { Notes } from './notes.ts'
-import { compact } from './parts.ts'
+import { compact, partsOf } from './parts.ts'
 
 const cached = { cache_control: z.optional(z.unknown()) }
 const part = z.discriminatedUnion('type', [
@@ -40,10 +40,7 @@ const reasoning = z.object({
   signature: text,
   data: text,
   id: text,
-  format: z.catch(
-    z.nullish(z.enum(['anthropic-claude-v1', 'google-gemini-v1', 'openai-responses-v1'])),
-    null,
-  ),
+  format: text,
 })
 const call = z.object({
   id: z.string(),
@@ -145,20 +142,25 @@ export const chat: Api = {
   echo: ({ stream_options }) => stream_options?.include_usage ?? false,
 }
 
+/** Formats of reasoning that a dialect here writes; without one it is Anthropic's. */
+const isKnown = /^(anthropic-claude-v1|google-gemini-v1|openai-responses-v1)?$/
+
 /** What of a message the hub has no word for is told. `reasoning` is Groq's and OpenRouter's word. */
 function toMessage(given: z.infer<typeof message>, notes: Notes): Message {
   const { role, content, refusal, tool_calls, tool_call_id, images, ...more } = given
   const { reasoning_content, reasoning_details, reasoning: thought, ...rest } = more
   notes.rest(rest, 'messages.')
+  // What nobody here has sealed, nobody here can open.
+  const details = reasoning_details?.filter((one): one is Reasoning => isKnown.test(one.format ?? ''))
+  if (details?.length !== reasoning_details?.length) notes.leave('reasoning_details')
   const said = reasoning_content ?? (typeof thought === 'string' ? thought : undefined)
   return compact({
     role,
-    content,
-    refusal,
+    content: refusal ? [...partsOf(content), { type: 'refusal', refusal } satisfies Part] : content,
     tool_calls,
     tool_call_id,
     images,
     reasoning_content: said,
-    reasoning_details,
+    reasoning_details: details,
   }) as Message // its role is there
 }

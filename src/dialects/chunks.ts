@@ -1,4 +1,6 @@
+import { limits } from '../limits.ts'
 import type { Base, Dialect } from './dialect.ts'
+import { Failure } from './failure.ts'
 import type {
   Annotation,
   ChatUsage,
@@ -23,6 +25,18 @@ interface Begun {
 /** The id of a call where its provider has none: of 40 characters at most, as OpenAI takes no longer ones. */
 export const callId = (answer: string, number: number): string =>
   `call_${answer.replace(/[^a-z0-9]/gi, '').slice(-24)}_${number}`
+
+/** How much of one answer may still be kept until its end. */
+export class Room {
+  #left: number = limits.answerLength
+
+  /** @throws Failure over `limits.answerLength` */
+  take(length: number): void {
+    this.#left -= length
+    if (this.#left < 0)
+      throw new Failure(502, `An answer is over ${limits.answerLength} characters`, 'provider_failed')
+  }
+}
 
 /** Makes the chunks of one answer; the first of each choice gets the role. */
 export class Chunks {

@@ -534,3 +534,143 @@ describe('errors', () => {
     })
   })
 })
+
+describe('seals', () => {
+  const call = (id: string, thoughtSignature?: string) => ({
+    functionCall: { id, name: 'f', args: {} },
+    thoughtSignature,
+  })
+  const answer = {
+    candidates: [{ content: { parts: [call('g1', 'SG1'), call('g2', 'SG2')] }, finishReason: 'STOP' }],
+  }
+  const model = 'google-ai-studio/gemini-3-pro'
+  type Turn = Record<'content' | 'output', { type: string }[]>
+  const ways = {
+    messages: [
+      { ...asked, stream: false, model, tools: [{ name: 'f', input_schema: { type: 'object' } }] },
+      ({ content }: Turn) => ({
+        ...asked,
+        stream: false,
+        model,
+        messages: [
+          ...messages,
+          { role: 'assistant', content },
+          {
+            role: 'user',
+            content: ['g1', 'g2'].map((id) => ({ type: 'tool_result', tool_use_id: id, content: 'x' })),
+          },
+        ],
+      }),
+    ],
+    responses: [
+      { model, input: 'a', tools: [{ type: 'function', name: 'f', parameters: {} }] },
+      ({ output }: Turn) => ({
+        model,
+        input: [
+          { role: 'user', content: 'a' },
+          ...output,
+          ...['g1', 'g2'].map((call_id) => ({ type: 'function_call_output', call_id, output: 'x' })),
+        ],
+      }),
+    ],
+  } as const
+
+  test.each(['messages', 'responses'] as const)('%s: each call gets its own back', async (path) => {
+    let sent = ''
+    const post = createCompat(({ body }) => {
+      sent = String(body)
+      return Response.json(answer)
+    })
+    const [first, next] = ways[path]
+    const turn = (await (await post(path, first)).json()) as Turn
+    expect((await post(path, next(turn))).status).toBe(200)
+    const { contents } = JSON.parse(sent) as { contents: { role: string; parts: unknown[] }[] }
+    expect(contents.find(({ role }) => role === 'model')?.parts).toEqual([
+      call('g1', 'SG1'),
+      call('g2', 'SG2'),
+    ])
+  })
+
+  test('of who is nobody here are told, and go to nobody', async () => {
+    let sent = ''
+    const post = createCompat(({ body }) => {
+      sent = String(body)
+      return Response.json({ content: [], stop_reason: 'end_turn' })
+    })
+    const details = [{ type: 'reasoning.encrypted', data: 'XAI', format: 'xai-responses-v1' }]
+    const turns = [...messages, { role: 'assistant', content: 'b', reasoning_details: details }, ...messages]
+    const response = await post('chat/completions', { model: 'anthropic/c', messages: turns })
+    expect(response.headers.get('cf-aig-dropped-fields')).toBe('reasoning_details')
+    expect(sent).not.toContain('XAI')
+  })
+})
+
+describe('answers of great length', () => {
+  test('sources are placed in one pass', async () => {
+    const text = `${'é'.repeat(200_000)}😀${'a'.repeat(1_000)}`
+    const segment = { startIndex: 400_000, endIndex: 400_004 }
+    const supports = Array.from({ length: 8_000 }, () => ({ segment, groundingChunkIndices: [0] }))
+    const groundingMetadata = {
+      groundingChunks: [{ web: { uri: 'u', title: 't' } }],
+      groundingSupports: supports,
+    }
+    const body = { candidates: [{ content: { parts: [{ text }] }, groundingMetadata, finishReason: 'STOP' }] }
+    const post = createCompat(() => Response.json(body))
+    const began = performance.now()
+    const response = await post('chat/completions', { model: 'google-ai-studio/gemini-3-pro', messages })
+    const { choices } = (await response.json()) as {
+      choices: { message: { annotations: { url_citation: object }[] } }[]
+    }
+    expect(choices[0]?.message.annotations).toHaveLength(8_000)
+    expect(choices[0]?.message.annotations[7_999]?.url_citation).toMatchObject({
+      start_index: 200_000,
+      end_index: 200_002,
+    })
+    expect(performance.now() - began).toBeLessThan(10_000)
+  })
+
+  test('so are citations in Messages', async () => {
+    const url_citation = { url: 'u', title: 't', start_index: 0, end_index: 1 }
+    const annotations = Array.from({ length: 60_000 }, () => ({ type: 'url_citation', url_citation }))
+    const message = { role: 'assistant', content: 'x', annotations }
+    const post = createCompat(() => Response.json({ choices: [{ message, finish_reason: 'stop' }] }))
+    const began = performance.now()
+    const response = await post('messages', { ...asked, stream: false, model: 'groq/x' })
+    const { content } = (await response.json()) as { content: { citations: object[] }[] }
+    expect(content[0]?.citations).toHaveLength(60_000)
+    expect(performance.now() - began).toBeLessThan(10_000)
+  })
+
+  test.each([
+    ['responses', 'groq/x', (text: string) => chunk({ content: text })],
+    [
+      'chat/completions',
+      'anthropic/c',
+      (thinking: string) => ({ type: 'content_block_delta', index: 0, delta: { thinking } }),
+    ],
+  ] as const)('%s of %s: what is kept has a limit', async (path, model, toEvent) => {
+    const begun = { type: 'content_block_start', index: 0, content_block: { type: 'thinking', thinking: '' } }
+    const event = `data: ${JSON.stringify(toEvent('x'.repeat(1_000_000)))}\n\n`
+    let sent = 0
+    const post = createCompat(
+      () =>
+        new Response(
+          new ReadableStream<Uint8Array>(
+            {
+              pull(controller) {
+                const text = sent === 0 ? `data: ${JSON.stringify(begun)}\n\n` : event
+                sent += 1
+                controller.enqueue(new TextEncoder().encode(text))
+              },
+            },
+            { highWaterMark: 0 },
+          ),
+        ),
+    )
+    const said = path === 'responses' ? { input: 'a' } : { messages }
+    const response = await post(path, { ...said, stream: true, model })
+    const { text } = await readAll(response)
+    expect(text.slice(-500)).toContain('An answer is over 33554432 characters')
+    expect(sent).toBeLessThan(40)
+  })
+})

@@ -1,4 +1,4 @@
-import { Chunks, toUsage } from '../chunks.ts'
+import { Chunks, Room, toUsage } from '../chunks.ts'
 import type { Base, StreamEvent, Translator } from '../dialect.ts'
 import { brokenOff, readFailure } from '../failure.ts'
 import type { Annotation, Chunk, FinishReason, Reasoning } from '../hub.ts'
@@ -98,6 +98,7 @@ export const events = (base: Base): Translator<StreamEvent, Chunk> => new Answer
 
 class Answer implements Translator<StreamEvent, Chunk> {
   readonly #out: Chunks
+  readonly #room = new Room()
   #usage: Usage = {}
   #open: Open | undefined
   #chars = 0
@@ -163,13 +164,20 @@ class Answer implements Translator<StreamEvent, Chunk> {
   }
 
   #add({ text, partial_json, thinking, signature, citation, citations }: Block, open: Open): Chunk[] {
-    if (signature) open.signature += signature
-    open.citations.push(...(citation ? [citation] : (citations ?? [])))
+    if (signature) {
+      this.#room.take(signature.length)
+      open.signature += signature
+    }
+    for (const one of citation ? [citation] : (citations ?? [])) {
+      this.#room.take(JSON.stringify(one).length)
+      open.citations.push(one)
+    }
     if (partial_json && open.call >= 0) {
       open.hasArgs = true
       return [this.#out.args(open.call, partial_json)]
     }
     if (thinking) {
+      this.#room.take(thinking.length)
       open.thinking.push(thinking)
       return [this.#out.delta({ reasoning_content: thinking })]
     }

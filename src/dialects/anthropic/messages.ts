@@ -189,7 +189,10 @@ function add(
   block: Record<string, unknown>,
   { type: _, citation, ...pieces }: NonNullable<Told['delta']>,
 ): void {
-  if (citation) block.citations = [...((block.citations as Json[] | null) ?? []), citation] // a list, if anything
+  if (citation) {
+    block.citations ??= []
+    ;(block.citations as unknown[]).push(citation) // a list, if anything
+  }
   for (const [member, piece] of Object.entries(pieces))
     block[member] = String(block[member] ?? '') + String(piece)
 }

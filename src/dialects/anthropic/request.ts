@@ -10,11 +10,12 @@ import type {
   Reasoning,
   ReasoningFormat,
   Tool,
+  ToolCall,
   ToolChoice,
   WebSearch,
 } from '../hub.ts'
 import type { Notes } from '../notes.ts'
-import { compact, partsOf } from '../parts.ts'
+import { compact, isGoogles, partsOf, signCall } from '../parts.ts'
 
 const cached = { cache_control: z.optional(z.unknown()) }
 const source = z.discriminatedUnion('type', [
@@ -182,6 +183,7 @@ function toChoice(choice: Request['tool_choice']): ToolChoice | undefined {
 
 function toThought(thinking: Request['thinking'], effort: Effort | null | undefined): Partial<Chat> {
   if (thinking?.type === 'enabled') return { reasoning_budget: thinking.budget_tokens }
+  if (thinking?.type === 'disabled') return { reasoning_effort: 'none' }
   if (thinking?.type === 'adaptive') return { reasoning_effort: effort ?? 'high' }
   return effort ? { reasoning_effort: effort } : {}
 }
@@ -209,31 +211,38 @@ function mark(content: Message['content'], cache_control: unknown): readonly Par
 }
 
 function toAnswer(content: readonly Block[], parts: readonly Part[]): Message {
-  const calls = content.filter((part) => part.type === 'tool_use')
-  const thought = content.flatMap(toReasoning)
-  const text = thought.map((block) => block.text ?? '').join('')
+  const calls = content.flatMap((part, index) => toCall(part, content[index - 1]))
+  const all = content.map((part) => toReasoning(part))
+  const text = all.map((block) => block?.text ?? '').join('')
+  const thought = all.filter((block, index): block is Reasoning => {
+    const isOfCall = isGoogles(block) && content[index + 1]?.type === 'tool_use'
+    return block !== undefined && !isOfCall
+  })
   return {
     role: 'assistant',
     content: parts,
     ...(text && { reasoning_content: text }),
     ...(thought.length > 0 && { reasoning_details: thought }),
     ...(calls.length > 0 && {
-      tool_calls: calls.map(({ id, name, input }) => ({
-        id,
-        type: 'function',
-        function: { name, arguments: JSON.stringify(input ?? {}) },
-      })),
+      tool_calls: calls,
     }),
   }
 }
 
+function toCall(part: Block, before: Block | undefined): ToolCall[] {
+  if (part.type !== 'tool_use') return []
+  const { id, name, input } = part
+  const call = { id, type: 'function', function: { name, arguments: JSON.stringify(input ?? {}) } } as const
+  return [signCall(call, before && toReasoning(before))]
+}
+
 /** Other vendors' signatures have their names before them; see `answerMessages`. */
-function toReasoning(part: Block): Reasoning[] {
-  if (part.type === 'redacted_thinking') return [{ type: 'reasoning.encrypted', data: part.data }]
-  if (part.type !== 'thinking') return []
+function toReasoning(part: Block): Reasoning | undefined {
+  if (part.type === 'redacted_thinking') return { type: 'reasoning.encrypted', data: part.data }
+  if (part.type !== 'thinking') return undefined
   const [, vendor, own] = /^([a-z]+-[a-z]+-v1)#(.*)$/s.exec(part.signature) ?? []
   const format = (vendor ?? 'anthropic-claude-v1') as ReasoningFormat // ours, or a word that nobody knows
-  return [{ type: 'reasoning.text', text: part.thinking, signature: own ?? part.signature, format }]
+  return { type: 'reasoning.text', text: part.thinking, signature: own ?? part.signature, format }
 }
 
 const isSeen = (part: Block): part is Seen => /^(text|image|document)$/.test(part.type)

@@ -147,16 +147,33 @@ function toAnnotations(
   text: string,
 ): Annotation[] {
   if (groundingSupports.length === 0) return []
-  const bytes = new TextEncoder().encode(text)
-  const at = (index: number): number => new TextDecoder().decode(bytes.subarray(0, index)).length
+  const at = toPlaces(
+    text,
+    groundingSupports.flatMap(({ segment: { startIndex = 0, endIndex = 0 } = {} }) => [startIndex, endIndex]),
+  )
   return groundingSupports.flatMap(
     ({ segment: { startIndex = 0, endIndex = 0 } = {}, groundingChunkIndices }) =>
       (groundingChunkIndices ?? []).map((index): Annotation => {
         const { uri: url = '', title = '' } = groundingChunks[index]?.web ?? {}
-        const place = { start_index: at(startIndex), end_index: at(endIndex) }
+        const place = { start_index: at.get(startIndex) ?? 0, end_index: at.get(endIndex) ?? 0 }
         return { type: 'url_citation', url_citation: { url, title, ...place } }
       }),
   )
+}
+
+/** Places in a text, by their places in its bytes; one pass for all of them. */
+function toPlaces(text: string, bytes: readonly number[]): ReadonlyMap<number, number> {
+  const places = new Map<number, number>()
+  let [read, at] = [0, 0]
+  for (const wanted of [...new Set(bytes)].sort((one, other) => one - other)) {
+    while (read < wanted && at < text.length) {
+      const code = text.codePointAt(at) ?? 0
+      read += code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4
+      at += code < 0x10000 ? 1 : 2
+    }
+    places.set(wanted, at)
+  }
+  return places
 }
 
 /** As OpenAI has them. */

@@ -3,7 +3,7 @@ import { limits } from '../../limits.ts'
 import { malformed } from '../failure.ts'
 import type { Chat, Json, Message, Part, Reasoning, ReasoningFormat, ToolCall, WebSearch } from '../hub.ts'
 import type { Notes } from '../notes.ts'
-import { compact } from '../parts.ts'
+import { compact, isGoogles, signCall } from '../parts.ts'
 
 const text = z.nullish(z.string())
 const part = z.discriminatedUnion('type', [
@@ -193,8 +193,14 @@ function toUnknown(value: unknown, index: number, error: z.core.$ZodError): Erro
 
 function join(turn: readonly Message[]): Message {
   const parts = turn.flatMap(({ content }) => (content ?? []) as Part[]) // lists, as `toMessage` makes them
-  const calls = turn.flatMap(({ tool_calls }) => tool_calls ?? [])
-  const thought = turn.flatMap(({ reasoning_details }) => reasoning_details ?? [])
+  const sealOf = (index: number) => turn[index]?.reasoning_details?.at(-1)
+  const calls = turn.flatMap(({ tool_calls = [] }, index) =>
+    (tool_calls ?? []).map((call) => signCall(call, sealOf(index - 1))),
+  )
+  const thought = turn.flatMap(({ reasoning_details }, index) => {
+    const isOfCall = isGoogles(sealOf(index)) && !!turn[index + 1]?.tool_calls
+    return isOfCall ? [] : (reasoning_details ?? [])
+  })
   const text = turn.map(({ reasoning_content }) => reasoning_content ?? '').join('')
   return {
     role: 'assistant',

@@ -674,3 +674,108 @@ describe('answers of great length', () => {
     expect(sent).toBeLessThan(40)
   })
 })
+
+describe('fields that a provider has no word for', () => {
+  const user = { role: 'user', content: 'a' }
+  /** What a provider is sent, or the field that is refused; and what is told. */
+  const sent = async (path: string, body: object) => {
+    let text: string | undefined
+    const response = await createCompat((request) => {
+      text = String(request.body)
+      return Response.json({ error: { message: 'no' } }, { status: 418 })
+    })(path, body)
+    const { error } = (await response.json()) as { error: { message: string; param?: string } }
+    return { body: text && JSON.parse(text), error, told: response.headers.get('cf-aig-dropped-fields') }
+  }
+  const document = (more: object) => ({
+    type: 'document',
+    source: { type: 'text', media_type: 'text/plain', data: 'x' },
+    ...more,
+  })
+
+  test.each([
+    [
+      'messages',
+      'google-ai-studio/gemini-3-pro',
+      [document({ context: 'IMPORTANT' })],
+      'messages.document.context',
+    ],
+    ['messages', 'groq/x', [{ type: 'text', text: 'x', wish: 1 }], 'messages.text.wish'],
+    ['chat/completions', 'anthropic/c', [{ type: 'text', text: 'x', wish: 1 }], 'messages.content.wish'],
+  ])('%s to %s: parts: %s', async (path, model, content, field) => {
+    const { error } = await sent(path, { model, max_tokens: 9, messages: [{ role: 'user', content }] })
+    expect(error.message).toContain(field)
+  })
+
+  test.each([
+    ['chat/completions', { messages: [user], enable_thinking: false }, 'enable_thinking'],
+    ['chat/completions', { messages: [user], include_reasoning: false }, 'include_reasoning'],
+    [
+      'chat/completions',
+      { messages: [user], tools: [{ type: 'function', function: { name: 'f' }, defer_loading: true }] },
+      'tools.defer_loading',
+    ],
+    [
+      'chat/completions',
+      { messages: [user], tools: [{ type: 'function', function: { name: 'f', input_examples: [1] } }] },
+      'tools.function.input_examples',
+    ],
+    [
+      'responses',
+      { input: 'x', tools: [{ type: 'function', name: 'f', parameters: {}, defer_loading: true }] },
+      'tools.0.defer_loading',
+    ],
+    ['responses', { input: 'x', reasoning: { effort: 'low', wish: 1 } }, 'reasoning.wish'],
+    ['responses', { input: 'x', text: { wish: 1 } }, 'text.wish'],
+  ])('%s: are refused: %j', async (path, body, field) => {
+    const { error } = await sent(path, { model: 'anthropic/claude-opus-4-7', ...body })
+    expect(error.param).toBe(field)
+  })
+
+  test.each([
+    ['responses', { input: 'x', reasoning: { effort: 'low', summary: 'detailed' } }, 'reasoning.summary'],
+    [
+      'messages',
+      {
+        max_tokens: 9,
+        messages: [
+          user,
+          {
+            role: 'assistant',
+            content: [
+              { type: 'tool_use', id: 't', name: 'f', input: {}, cache_control: { type: 'ephemeral' } },
+            ],
+          },
+        ],
+      },
+      'messages.tool_use.cache_control',
+    ],
+  ])('%s: are told where they change nothing: %#', async (path, body, field) => {
+    const { told } = await sent(path, { model: 'cohere/command-a-reasoning', ...body })
+    expect(told).toBe(field)
+  })
+
+  test.each([
+    ['google-ai-studio/gemini-2.5-flash', { generationConfig: { thinkingConfig: { thinkingBudget: 0 } } }],
+    ['openai/gpt-5.1', { reasoning_effort: 'none' }],
+    ['cohere/command-a-reasoning', { thinking: { type: 'disabled' } }],
+  ])('%s: not to think is told to a model that would', async (model, wanted) => {
+    const asks = { model, max_tokens: 9, thinking: { type: 'disabled' }, messages: [user] }
+    expect((await sent('messages', asks)).body).toMatchObject(wanted)
+  })
+
+  test('not to think is nothing to a model that does not', async () => {
+    const asks = { model: 'openai/gpt-4o', max_tokens: 9, thinking: { type: 'disabled' }, messages: [user] }
+    expect((await sent('messages', asks)).body).not.toHaveProperty('reasoning_effort')
+  })
+
+  test.each(['anthropic/c', 'google-ai-studio/gemini-3-pro', 'cohere/c', 'openai/gpt-5-pro', '@cf/m'])(
+    '%s: what was refused is said in the next turn',
+    async (model) => {
+      const turns = [user, { role: 'assistant', content: null, refusal: 'I will not' }, user]
+      expect(JSON.stringify((await sent('chat/completions', { model, messages: turns })).body)).toContain(
+        'I will not',
+      )
+    },
+  )
+})

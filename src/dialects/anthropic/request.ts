@@ -15,7 +15,7 @@ import type {
   WebSearch,
 } from '../hub.ts'
 import type { Notes } from '../notes.ts'
-import { compact, isGoogles, partsOf, signCall } from '../parts.ts'
+import { compact, isGoogles, partsOf, signCall, without } from '../parts.ts'
 
 const cached = { cache_control: z.optional(z.unknown()) }
 const source = z.discriminatedUnion('type', [
@@ -25,9 +25,9 @@ const source = z.discriminatedUnion('type', [
   z.object({ type: z.literal('file'), file_id: z.string() }),
 ])
 const seen = [
-  z.object({ type: z.literal('text'), text: z.string(), ...cached }),
-  z.object({ type: z.literal('image'), source, ...cached }),
-  z.object({
+  z.looseObject({ type: z.literal('text'), text: z.string(), ...cached }),
+  z.looseObject({ type: z.literal('image'), source, ...cached }),
+  z.looseObject({
     type: z.literal('document'),
     source,
     title: z.nullish(z.string()),
@@ -38,8 +38,8 @@ const seen = [
 const blocks = z.union([z.string(), z.array(z.discriminatedUnion('type', [...seen]))])
 const block = z.discriminatedUnion('type', [
   ...seen,
-  z.object({ type: z.literal('tool_use'), id: z.string(), name: z.string(), input: z.unknown() }),
-  z.object({
+  z.looseObject({ type: z.literal('tool_use'), id: z.string(), name: z.string(), input: z.unknown() }),
+  z.looseObject({
     type: z.literal('tool_result'),
     tool_use_id: z.string(),
     content: z.optional(blocks),
@@ -91,20 +91,20 @@ const request = z.looseObject({
     }),
   ),
   thinking: z.nullish(
-    z.object({
+    z.looseObject({
       type: z.enum(['enabled', 'adaptive', 'disabled', 'between_tools']),
       budget_tokens: z.optional(z.int()),
     }),
   ),
   output_config: z.nullish(
-    z.object({
+    z.looseObject({
       effort: z.nullish(effort),
       format: z.nullish(
         z.object({ type: z.literal('json_schema'), schema: z.record(z.string(), z.unknown()) }),
       ),
     }),
   ),
-  metadata: z.nullish(z.object({ user_id: z.nullish(z.string()) })),
+  metadata: z.nullish(z.looseObject({ user_id: z.nullish(z.string()) })),
 })
 type Request = z.infer<typeof request>
 
@@ -120,6 +120,12 @@ export function readMessages(body: Json, notes: Notes): Chat {
   const { metadata, model, max_tokens, stream, temperature, top_p, top_k, ...rest } = more
   notes.rest(rest)
   if (thinking?.type === 'between_tools') notes.refuse('thinking.type')
+  notes.rest(without(thinking ?? {}, 'type budget_tokens display'), 'thinking.')
+  notes.rest(without(output_config ?? {}, 'effort format'), 'output_config.')
+  for (const { role, content } of messages)
+    for (const part of typeof content === 'string' ? [] : content)
+      checkBlock(part, role === 'assistant', notes)
+  for (const part of Array.isArray(system) ? system : []) checkBlock(part, false, notes)
   const named = (tools ?? []).flatMap((tool, index) => toTool(tool, index, notes))
   const format = output_config?.format
   const first: Message[] = system ? [{ role: 'system', content: toContent(system) }] : []
@@ -146,6 +152,27 @@ export function readMessages(body: Json, notes: Notes): Chat {
     max_tokens,
     messages: [...first, ...messages.flatMap(toMessages)],
   }
+}
+
+/** What of each block is read here; marks to cache are for those that a chat has a part for. */
+const known: Readonly<Record<Block['type'], string>> = {
+  text: 'type text cache_control',
+  image: 'type source cache_control',
+  document: 'type source title citations cache_control',
+  tool_use: 'type id name input',
+  tool_result: 'type tool_use_id content is_error cache_control',
+  thinking: 'type thinking signature',
+  redacted_thinking: 'type data',
+}
+
+/** What else an answer had is told only, as its client has not asked for it. */
+function checkBlock(part: Block, isAnswers: boolean, notes: Notes): void {
+  const rest = without(part, known[part.type])
+  const where = `messages.${part.type}.`
+  if (!isAnswers) notes.rest(rest, where)
+  else for (const [name, value] of Object.entries(rest)) if (value != null) notes.leave(where + name)
+  if (part.type !== 'tool_result' || typeof part.content !== 'object') return
+  for (const inner of part.content) checkBlock(inner, isAnswers, notes)
 }
 
 const isSearch = ({ type }: { type?: string | null | undefined }): boolean => /^web_search/.test(type ?? '')

@@ -221,7 +221,8 @@ function translate(provider: Provider, making: Making & { model: string; notes: 
     return createEmbedding(dialect.embeddings, { ...body, model }, notes)
   }
   const wanted: Chat = { ...api.request({ ...body, model }, notes), stream }
-  const { path, body: native, headers } = dialect.request(wanted, notes)
+  const asking = provider.refusesUsage ? { ...wanted, stream_options: undefined } : wanted
+  const { path, body: native, headers } = dialect.request(asking, notes)
   const maxTokens = wanted.max_completion_tokens ?? wanted.max_tokens ?? undefined
   return {
     path,

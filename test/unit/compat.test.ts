@@ -779,3 +779,24 @@ describe('fields that a provider has no word for', () => {
     },
   )
 })
+
+test.each([
+  [undefined, true],
+  [true, true],
+  [false, false],
+])(
+  'a provider whose stream_usage is %j is asked for usage by no other API: %j',
+  async (stream_usage, isAsked) => {
+    let sent = ''
+    const mine = { base_url: 'https://mine.test/v1', ...(stream_usage !== undefined && { stream_usage }) }
+    const post = createCompat(
+      ({ body }) => {
+        sent = String(body)
+        return sse([chunk({ content: 'x' }, 'stop')])
+      },
+      { config: { providers: { mine } } },
+    )
+    const { isBroken } = await readAll(await post('messages', { ...asked, model: 'mine/x' }))
+    expect([isBroken, sent.includes('stream_options')]).toEqual([false, isAsked])
+  },
+)

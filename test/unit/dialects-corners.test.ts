@@ -264,6 +264,7 @@ describe('Gemini', () => {
     ['PROHIBITED_CONTENT', 'content_filter'],
     ['IMAGE_SAFETY', 'content_filter'],
     ['STOP', 'stop'],
+    ['FUNCTION_CALL', 'stop'],
     ['OTHER', 'length'],
     ['NO_IMAGE', 'length'],
     ['FINISH_REASON_UNSPECIFIED', 'length'],

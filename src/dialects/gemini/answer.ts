@@ -54,13 +54,15 @@ interface Logprobs {
 const format = 'google-gemini-v1'
 const isFiltered =
   /^(SAFETY|RECITATION|LANGUAGE|BLOCKLIST|PROHIBITED_CONTENT|SPII|IMAGE_(SAFETY|PROHIBITED_CONTENT|RECITATION))$/
+/** Some in Google's place have a word of their own for a call. */
+const isStop = /^(STOP|FUNCTION_CALL)$/
 /** The model's own failures, after which there is no answer. */
 const isFault = /^(MALFORMED_.*|UNEXPECTED_TOOL_CALL|TOO_MANY_TOOL_CALLS|MISSING_THOUGHT_SIGNATURE)$/
 
 function toReason(named: string): FinishReason {
   if (named === 'MAX_TOKENS') return 'length'
   if (isFiltered.test(named)) return 'content_filter'
-  return named === 'STOP' ? 'stop' : 'length' // an end that nobody knows may be none
+  return isStop.test(named) ? 'stop' : 'length' // an end that nobody knows may be none
 }
 
 /** The events of one answer; its stream has no end but the reason to finish. */

@@ -69,6 +69,6 @@ async function startDemo(): Promise<string> {
 
 function withDemo(input: unknown, demo: string | undefined): unknown {
   if (demo === undefined) return input
-  const given = (input ?? {}) as { providers?: object }
-  return { ...given, providers: { ...given.providers, demo: { base_url: demo } } }
+  const given = (input ?? {}) as { providers?: { demo?: object } }
+  return { ...given, providers: { ...given.providers, demo: { ...given.providers?.demo, base_url: demo } } }
 }

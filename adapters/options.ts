@@ -26,7 +26,7 @@ export const usage = `trunkline [options]
   --help         this text
 
 Environment: TRUNKLINE_CONFIG (the configuration as JSON), TRUNKLINE_TOKEN (a gateway token),
-TRUNKLINE_MASTER_KEY (seals stored keys: 32 bytes in base64),
+TRUNKLINE_MASTER_KEY (seals stored keys: 32 bytes in base64), TRUNKLINE_MASTER_KEYS_OLD (former ones),
 TRUNKLINE_SESSION_SECRET (a part of the key that signs session tokens),
 and each provider's own key variable (OPENAI_API_KEY, ANTHROPIC_API_KEY, ...).`
 

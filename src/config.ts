@@ -251,8 +251,8 @@ export class ConfigError extends Error {
 
 /**
  * Check a configuration and resolve its `env:NAME` references.
- * `TRUNKLINE_TOKEN` in the environment stands for a token of that value when no token is configured; it may do all, so
- * that whoever starts a gateway can set it up.
+ * `TRUNKLINE_TOKEN` in the environment stands for a token of that value, unless a configured one has it; it may do all,
+ * so that whoever starts a gateway can set it up.
  * @throws ConfigError
  */
 export function parseConfig(input: unknown = {}, env: Env = {}): Config {
@@ -263,7 +263,7 @@ export function parseConfig(input: unknown = {}, env: Env = {}): Config {
     ...token,
     token: toToken(resolve(token.token, env, `tokens[${index}].token`), `tokens[${index}].token`),
   }))
-  if (own.length === 0 && env.TRUNKLINE_TOKEN) {
+  if (env.TRUNKLINE_TOKEN && !own.some(({ token }) => token === env.TRUNKLINE_TOKEN)) {
     const token = toToken(env.TRUNKLINE_TOKEN, 'TRUNKLINE_TOKEN')
     own.push({ name: 'TRUNKLINE_TOKEN', token, permissions: [...scopes] })
   }

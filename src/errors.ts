@@ -88,6 +88,16 @@ export function toGatewayError(error: unknown): GatewayError {
   return error instanceof GatewayError ? error : new GatewayError('internal')
 }
 
+/**
+ * A provider that cannot be reached, with the system's word for why where the runtime has one, as `ECONNREFUSED`. What
+ * else it says of a connection may hold its URL, and that a key.
+ */
+export function toUnreachable(error: unknown): GatewayError {
+  const { code, cause } = (error ?? {}) as { code?: unknown; cause?: { code?: unknown } }
+  const word = [code, cause?.code].find((one) => typeof one === 'string' && /^[A-Z][A-Z_\d]{2,40}$/.test(one))
+  return new GatewayError('provider_failed', errors.provider_failed.message + (word ? ` (${word})` : ''))
+}
+
 /** Why a call was stopped: the gateway's own reason, or its client's leaving. */
 export function toStopReason(signal: AbortSignal): GatewayError {
   return signal.reason instanceof GatewayError ? signal.reason : new GatewayError('client_closed')

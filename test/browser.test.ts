@@ -8,7 +8,9 @@ import { type Browser, chromium, type Page as Tab } from 'playwright-core'
 import { afterAll, beforeAll, expect, inject, test } from 'vitest'
 import { ended, newKey, post } from './client.ts'
 import { tokens } from './config.ts'
+import { flows } from './flows/flows.ts'
 import type { Page, Spoken } from './flows/page.ts'
+import { overCut } from './flows/run.ts'
 import { root } from './launch.ts'
 import { startProxy } from './proxy.ts'
 
@@ -100,11 +102,13 @@ test("a page in Chromium: every SDK's flows over a line and over fetch, and stre
     upstream: `${origin}/emulator`,
     token: await mint({ origins: [origin], lifetime: 600 }),
   }
-  const failures = await tab.evaluate((asked) => page.run(asked), places)
+  const { line, http } = await tab.evaluate((asked) => page.run(asked), places)
   clearInterval(timer)
   const { total } = proxy
   await proxy.close()
-  expect(failures).toEqual({ line: {}, http: {} })
+  const names = flows.map(({ name }) => name)
+  expect(line).toEqual({ ran: [...names, overCut], failures: {} })
+  expect(http).toEqual({ ran: names, failures: {} })
   expect(total).toBeGreaterThan(2)
 })
 

@@ -1,6 +1,8 @@
 import { once } from 'node:events'
 import { connect as dial } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
+import { connect as connectLine } from '../src/client/index.ts'
 import {
   at,
   chat,
@@ -8,19 +10,20 @@ import {
   ended,
   type GatewayFrame,
   type Line,
+  type LineOptions,
   ledger,
   newKey,
   post,
   seen,
   upstream,
 } from './client.ts'
-import { configFor, env } from './config.ts'
+import { configFor, env, tokens } from './config.ts'
 import { type RuntimeName, runtimes, type Started, startEmulator, startGateway } from './launch.ts'
 import type { Target } from './target.ts'
 
 const v1 = { protocols: ['trunkline.v1'] }
 const isStream = (frame: GatewayFrame): boolean => frame.type === 'universal.stream'
-const long = { interval: 20, events: 500 }
+const long = { interval: 20, events: 2_000 }
 /** Of the test in which nothing may be waited for that long. */
 const drainMs = 15_000
 const item = (control: object, more: object = {}): object => ({
@@ -58,22 +61,94 @@ async function taken(line: Line): Promise<void> {
 /** The end of a body that must not look like one. */
 const broken = (response: Response): Promise<unknown> => expect(response.text()).rejects.toThrow()
 
-describe.each(runtimes)('%s', (runtime) => {
+/** Of the gateway that wants a token. */
+const as = (token: string): LineOptions & { headers: Record<string, string> } => ({
+  gateway: 'locked',
+  headers: { 'cf-aig-authorization': `Bearer ${token}` },
+})
+
+/** All that a token is told of a run, over a socket and over HTTP, but for the run's id and the request's. */
+async function toldOf(target: Target, line: Line, runId: string, token: string): Promise<unknown> {
+  const told: unknown[] = []
+  for (const type of ['universal.resume', 'universal.cancel']) {
+    const from = line.frames.length
+    line.send({ type, runId })
+    const { metadata, ...frame } = await line.next((one) => line.frames.indexOf(one) >= from)
+    expect(metadata).toEqual({ runId })
+    told.push(frame)
+  }
+  for (const [method, path] of [
+    ['GET', ''],
+    ['DELETE', ''],
+    ['GET', '/resume?from=0'],
+  ] as const) {
+    const url = at(target, `/run/${runId}${path}`, 'locked')
+    const response = await fetch(url, { method, headers: as(token).headers })
+    const headers = [...response.headers].filter(([name]) => !/^(date|cf-aig-request-id)$/.test(name))
+    told.push([response.status, headers, await response.text()])
+  }
+  return told
+}
+
+describe.each(runtimes)('%s', { timeout: 60_000 }, (runtime) => {
+  test('who has another token cannot tell a run from one that has expired, or never was', async () => {
+    const { target, gateway, emulator } = await startPair(runtime, { detachSeconds: 1 })
+    const [mine, theirs] = await Promise.all(
+      [tokens.locked, tokens.all].map((token) => connect(target, { ...v1, ...as(token) })),
+    )
+    const live = mine!.create(item(long))
+    const over = mine!.create(item({ events: 3 }))
+    const expired = String((await mine!.result(over)).at(-1)?.metadata.runId)
+    const running = await mine!.next(({ metadata }) => metadata?.eventId === live)
+    const runId = String(running.metadata.runId)
+    const own = at(target, `/run/${expired}`, 'locked')
+    const status = async () => (await fetch(own, as(tokens.locked))).status
+    await expect.poll(status, { timeout: 10_000, interval: 100 }).toBe(404)
+    const ids = [expired, `${runId}zzz`, '0199aaaa-0000-7000-8000-000000000000-0', runId]
+    const told: unknown[] = []
+    for (const id of ids) told.push(await toldOf(target, theirs!, id, tokens.all))
+    for (const one of told) expect(one).toEqual(told[0])
+    const refused = { type: 'universal.error', error: { code: 'forbidden', retryable: false } }
+    const missing = [404, expect.anything(), '{"error":"Request not found"}']
+    expect(told[0]).toMatchObject([refused, refused, missing, missing, missing])
+    // It is still there, for whom it belongs to, who is told that the other one was his.
+    mine!.send({ type: 'universal.resume', runId: expired, eventId: 'late' })
+    expect((await mine!.result('late')).at(-1)).toMatchObject({ error: { code: 'expired' } })
+    mine!.send({ type: 'universal.cancel', runId })
+    expect((await mine!.result(live)).at(-1)).toMatchObject({ metadata: { outcome: 'cancelled' } })
+    await gateway.stop()
+    await emulator.stop()
+  })
+
   test('a provider that is killed leaves incomplete answers on every way in', async () => {
     const { target, gateway, emulator } = await startPair(runtime)
-    const [base, own] = await Promise.all([connect(target), connect(target, v1)])
+    const to = { gateway: 'patient' } // which tries three times, but nothing of which a part was told
+    const [base, own] = await Promise.all([connect(target, to), connect(target, { ...v1, ...to })])
     const streams = [base, own].map((line) => [line, line.create(item(long))] as const)
-    const url = at(target, '/openai/chat/completions')
+    const url = at(target, '/openai/chat/completions', 'patient')
     const http = await post(url, chat('x', { stream: true }), upstream(long))
+    const line = await connectLine(at(target, '', 'patient'))
+    const init = {
+      method: 'POST',
+      body: JSON.stringify(chat('x', { stream: true })),
+      headers: upstream(long),
+    }
+    const fetched = await line.fetch(url, init)
     await Promise.all([base.next(isStream), own.next(isStream)])
     await emulator.kill()
+    const second = await startEmulator(emulator)
     for (const [line, eventId] of streams) {
       const done = (await line.result(eventId)).at(-1)
       expect(done).toMatchObject({ type: 'universal.done', error: { code: 'provider_failed' } })
       expect(done?.metadata.outcome ?? done?.metadata.status).toBe('incomplete')
     }
     await broken(http)
+    await expect(fetched.text()).rejects.toMatchObject({ code: 'incomplete' })
+    await sleep(500) // longer than any wait before another try
+    expect(await (await fetch(`${second.url}/ledger`)).json()).toEqual([])
+    line.close()
     await gateway.stop()
+    await second.stop()
   })
 
   test('a gateway that is killed leaves nothing that looks whole, and nothing is called again', async () => {

@@ -74,9 +74,9 @@ export async function startGateway(
   return { ...started, folder, stop }
 }
 
-/** Start the provider emulator. */
-export async function startEmulator(): Promise<Started> {
-  const port = await freePort()
+/** Start the provider emulator; or one that was killed, again, of which nothing is in its ledger. */
+export async function startEmulator(again?: Started): Promise<Started> {
+  const port = again ? Number(new URL(again.url).port) : await freePort()
   return launch(
     `exec node test/upstream/main.ts --port ${port}`,
     `http://127.0.0.1:${port}`,

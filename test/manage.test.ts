@@ -51,6 +51,19 @@ describe('a gateway without any token', () => {
     })
   }
 
+  test('has a first token that can make the others', async () => {
+    const gateway = await startGateway('node', config())
+    const open = managerOf(gateway.url, null)
+    const all = { permissions: ['run', 'read', 'edit'] }
+    const less = [{}, { permissions: ['read'] }, { ...all, gateways: ['default'] }]
+    for (const wish of [...less, { ...all, expires_at: '2100-01-01T00:00:00Z' }]) {
+      const { status, errors } = await open('POST', '/tokens', { name: 'x', ...wish })
+      expect([status, errors[0]?.message]).toEqual([400, expect.stringMatching(/the first token must have/)])
+    }
+    expect((await echo(gateway.url)).status).toBe(200)
+    await gateway.stop()
+  })
+
   test('is closed by its first token, and is open again without it', async () => {
     const gateway = await startGateway('node', config())
     const open = managerOf(gateway.url, null)

@@ -27,8 +27,6 @@ export interface TestProxy {
   /** Connections accepted so far. */
   readonly total: number
   set(weather: Partial<Weather>): void
-  /** New connections go to this port from now on. */
-  aim(port: number): void
   /** Returns how many were cut. */
   cut(how?: Cut): number
   /** The connections there are stay open at both ends, and no byte passes. */
@@ -51,7 +49,6 @@ const tickMs = 20
 
 /** Start a proxy to a port of this machine, on a free port. */
 export async function startProxy(port: number): Promise<TestProxy> {
-  let target = port
   const pairs = new Set<Pair>()
   let weather: Weather = { delayMs: 0, bytesPerSecond: 0, newcomers: 'pass' }
   let total = 0
@@ -64,9 +61,7 @@ export async function startProxy(port: number): Promise<TestProxy> {
       return
     }
     const server =
-      weather.newcomers === 'pass'
-        ? connect({ port: target, host: '127.0.0.1', allowHalfOpen: true })
-        : undefined
+      weather.newcomers === 'pass' ? connect({ port, host: '127.0.0.1', allowHalfOpen: true }) : undefined
     const pair: Pair = { client, server, isFrozen: false }
     pairs.add(pair)
     const leave = () => {
@@ -143,9 +138,6 @@ export async function startProxy(port: number): Promise<TestProxy> {
     },
     set: (next) => {
       weather = { ...weather, ...next }
-    },
-    aim: (next) => {
-      target = next
     },
     cut,
     freeze: () => {

@@ -4,7 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { at, chat, connect, newKey, post, upstream } from './client.ts'
 import { runtimes, type Started, startEmulator, startGateway } from './launch.ts'
+import { relay } from './relay-client.ts'
 import type { Target } from './target.ts'
+import type { Control } from './upstream/control.ts'
 
 /** Long enough to be nobody else's word; of no shape that a pattern would know. */
 const canary = (name: string): string => `canary-${name}-7c1e0b44a9`
@@ -17,6 +19,9 @@ const secrets = {
   query: canary('query'),
   body: canary('body'),
   nested: canary('nested'),
+  offered: canary('offered'),
+  dialled: canary('dialled'),
+  live: canary('live'),
 }
 const recordMs = 800
 
@@ -38,6 +43,7 @@ const config = (url: string): object => ({
   providers: {
     openai: { base_url: url },
     keyed: { base_url: url, api_key: 'env:KEY', headers: { 'x-fixed': secrets.fixedHeader } },
+    google: { base_url: `${url}/google` },
     offline: { base_url: 'http://127.0.0.1:9', api_key: 'env:KEY' },
   },
 })
@@ -93,6 +99,45 @@ async function tell(target: Target, key: string): Promise<void> {
   line.close()
 }
 
+/** Providers' own sockets, with keys where only sockets have them: what a client is told, in headers and at the end. */
+async function speak(target: Target, key: string): Promise<string> {
+  const auth = `cf-aig-authorization.${secrets.token}`
+  const [offered, dialled] = [`openai-insecure-api-key.${secrets.offered}`, `api_key=${secrets.dialled}`]
+  const asked: [path: string, offer: readonly string[], control?: Control][] = [
+    ['/openai?model=m', [offered]],
+    [`/openai?model=m&${dialled}`, []],
+    [`/google?key=${secrets.live}`, []],
+    ['/openai?model=m', [offered], { status: 401 }],
+    [`/openai?model=m&${dialled}`, [], { status: 401 }],
+    [`/google?key=${secrets.live}`, [], { status: 403 }],
+    [`/google?key=${secrets.live}%0A`, []],
+    [`/offline?${dialled}`, [offered]],
+    [`/nobody?${dialled}`, [offered]],
+    [`/openai/%E0%A4%A?${dialled}`, [offered]],
+  ]
+  const said = asked.map(async ([path, offer, control = {}]) => {
+    const protocols = ['realtime', ...offer, auth]
+    const opened = await relay(target, path, { protocols, control: { key, ...control } }).catch(
+      (error: unknown) => error as Error,
+    )
+    if (opened instanceof Error) return opened.message
+    opened.socket.send('{"type":"session.update"}')
+    await opened.take(1)
+    opened.socket.close(4_000)
+    return JSON.stringify([opened.headers, opened.socket.protocol, await opened.closed])
+  })
+  // What a provider says of a wrong key goes to the client as it is, and into no record.
+  for (const [path, offer, secret] of [
+    ['/openai?model=m', [offered], secrets.offered],
+    [`/google?key=${secrets.live}`, [], secrets.live],
+  ] as const) {
+    const control: Control = { key, close: [1_008, `Wrong key: ${secret}`] }
+    const { closed } = await relay(target, path, { protocols: ['realtime', ...offer, auth], control })
+    expect((await closed).reason).toContain(secret)
+  }
+  return (await Promise.all(said)).join('\n')
+}
+
 /** All bytes of all files below a folder. */
 function bytesBelow(folder: string): Buffer {
   const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((file) => join(folder, file))
@@ -112,6 +157,9 @@ describe.each(runtimes)('%s', (runtime) => {
     const target = { runtime, url, ws: url.replace('http', 'ws'), upstream: emulator.url }
     const key = newKey()
     await tell(target, key)
+    const said = await speak(target, key)
+    expect(said.match(/"code":4000/g)).toHaveLength(3)
+    expect(found(said)).toEqual([])
     await sleep(recordMs)
     const other = { 'cf-aig-authorization': 'Bearer another-tenant' }
     const answers = [
@@ -133,11 +181,15 @@ describe.each(runtimes)('%s', (runtime) => {
       'query',
       'body',
       'nested',
+      'offered',
+      'dialled',
+      'live',
     ])
     expect(await gateway.terminate()).toBe(0)
     const files = bytesBelow(join(gateway.folder ?? '', 'data'))
     // It has been recorded, and the secrets in it were taken out.
     expect(files.includes('chat/completions')).toBe(true)
+    expect(files.includes('websocket')).toBe(true)
     expect(files.includes('[redacted]')).toBe(true)
     expect(found(files)).toEqual([])
     expect(found(gateway.output())).toEqual([])

@@ -21,7 +21,20 @@ interface Stores {
 
 /** What may be called of each. */
 const methods: { readonly [K in keyof Stores]: readonly (keyof Stores[K] & string)[] } = {
-  logs: ['append', 'list', 'count', 'stats', 'series', 'get', 'bodies', 'patch', 'remove', 'trim'],
+  logs: [
+    'append',
+    'list',
+    'places',
+    'read',
+    'count',
+    'stats',
+    'series',
+    'get',
+    'bodies',
+    'patch',
+    'remove',
+    'trim',
+  ],
   counters: ['take', 'settle', 'flush'],
   cache: ['get', 'put', 'clear'],
   settings: ['revision', 'read', 'change', 'audit', 'auditCount'],

@@ -14,15 +14,23 @@ const order = {
 /** Rows that one deletion takes at most, and by default. */
 const removedMax = 10_000
 
-const listQuery = z.strictObject({
-  ...paging,
-  ...order,
-  filters,
-  ...flatFilters,
-  direction,
-  search: z.string().max(256).optional(),
-  meta_info: z.enum(['true', 'false', '1', '0']).optional(),
-})
+/** Logs that can be paged through; a store over several databases asks each for as many. */
+const pagedMax = 20_000
+
+const listQuery = z
+  .strictObject({
+    ...paging,
+    ...order,
+    filters,
+    ...flatFilters,
+    direction,
+    search: z.string().max(256).optional(),
+    meta_info: z.enum(['true', 'false', '1', '0']).optional(),
+  })
+  .refine(({ page, per_page }) => page * per_page <= pagedMax, {
+    error: `the first ${pagedMax} can be paged through; older ones are found by a filter of created_at`,
+    path: ['page'],
+  })
 
 const log = z.looseObject({
   id: z.string(),

@@ -106,6 +106,7 @@ async function create(asked: Asked<unknown, z.infer<typeof wanted>>) {
         'gateways',
       ])
     assertPlace(stored, 'token')
+    if (desk.config.tokens.length + stored.token.length === 0) assertManager(record)
     return { changes: [{ kind: 'token', put: record }], result: undefined }
   })
   return { result: { ...toResult(record), token: secret } }
@@ -132,6 +133,19 @@ function assertHeld(
       `body.expires_at: the token that asks ends at ${toTime(access.expiresAt)} itself`,
       ['body', 'expires_at'],
     )
+}
+
+/**
+ * With the first token, whoever has none may nothing any more, so that one must be able to make the others.
+ * @throws ManageError invalid
+ */
+function assertManager({ permissions, gateways, expires_at }: StoredToken): void {
+  if (permissions.includes('edit') && gateways === null && expires_at === null) return
+  throw new ManageError(
+    'invalid',
+    'body.permissions: the first token must have "edit", for all gateways and without end, or nobody could manage them; or start the gateway with TRUNKLINE_TOKEN',
+    ['body', 'permissions'],
+  )
 }
 
 function find(asked: Asked): z.infer<typeof token> {

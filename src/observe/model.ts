@@ -14,14 +14,15 @@ const inBody = /"model"\s*:\s*"((?:[^"\\]|\\.){1,256})"/
  * The model of a request, as its client names it; empty where it does not. Bodies are searched, not parsed: quotes
  * inside their texts are escaped, so no text passes for a name.
  */
-export function modelOf({ pathname, searchParams }: URL, body: string | null): string {
+export function modelOf(url: URL, body: string | null): string {
+  const { pathname, search } = url
   const path = pathname.replaceAll('%40', '@').replaceAll('%2F', '/').replaceAll('%3A', ':')
   for (const pattern of inPath) {
     const found = pattern.exec(path)?.[1]
     if (found) return found
   }
-  for (const name of inQuery) {
-    const found = searchParams.get(name)
+  for (const name of search === '' ? [] : inQuery) {
+    const found = url.searchParams.get(name)
     if (found) return found
   }
   return inBody.exec(body ?? '')?.[1] ?? ''

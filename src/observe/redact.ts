@@ -25,7 +25,8 @@ const secretChars = 6
 /** Secrets that a step takes to its provider: in headers, without their scheme, and in its query. */
 export function secretsIn({ headers, url }: Step): string[] {
   const own = [...headers].filter(([name]) => secretHeader.test(name)).map(([, value]) => value)
-  const asked = [...url.searchParams].filter(([name]) => secretHeader.test(name)).map(([, value]) => value)
+  const query = url.search === '' ? [] : [...url.searchParams]
+  const asked = query.filter(([name]) => secretHeader.test(name)).map(([, value]) => value)
   return [...own, ...asked].map((value) => value.replace(/^(Bearer|Basic|Token|Key)\s+/i, ''))
 }
 

@@ -139,7 +139,10 @@ function chargesOf(options: BudgetOptions, { call, step }: Attempt): Charge[] {
 
 /** A client's own prices count where they are higher: a limit that its words could lower would be none. */
 function expectedCost(step: Step, { pricing }: BudgetOptions): number {
-  return Math.max(pricing.estimateCost(step) ?? 0, pricing.estimateCost(withoutPrices(step)) ?? 0)
+  const expected = pricing.estimateCost(step) ?? 0
+  return step.options.customCost
+    ? Math.max(expected, pricing.estimateCost(withoutPrices(step)) ?? 0)
+    : expected
 }
 
 function readCost({ usage, cost }: Account, step: Step, { pricing }: BudgetOptions): number {

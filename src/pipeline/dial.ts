@@ -1,4 +1,4 @@
-import { GatewayError, toStopReason } from '../errors.ts'
+import { GatewayError, toStopReason, toUnreachable } from '../errors.ts'
 import { limits } from '../limits.ts'
 import type { Providers } from '../providers/providers.ts'
 import type { Connected, Listener } from '../socket.ts'
@@ -41,8 +41,7 @@ export function createDial(providers: Providers, runtime: Runtime): DialProvider
       if (signal.aborted) throw toStopReason(signal)
       if (timer.signal.aborted)
         throw new GatewayError('timeout', `The provider did not open a socket within ${ms} ms`)
-      // What a runtime says of a connection may hold its URL, and that a key.
-      throw error instanceof GatewayError ? error : new GatewayError('provider_failed')
+      throw error instanceof GatewayError ? error : toUnreachable(error)
     } finally {
       clearTimeout(timeout)
     }

@@ -1,4 +1,4 @@
-import { GatewayError, toStopReason } from '../errors.ts'
+import { GatewayError, toStopReason, toUnreachable } from '../errors.ts'
 import { limits } from '../limits.ts'
 import type { PlainResponse } from '../plain.ts'
 import type { Providers } from '../providers/providers.ts'
@@ -31,7 +31,7 @@ export function createSend(providers: Providers, runtime: Runtime): Send {
     } catch (error) {
       if (signal.aborted) throw toStopReason(signal)
       if (isLate) throw new GatewayError('timeout', `The provider did not answer within ${ms} ms`)
-      throw error instanceof GatewayError ? error : new GatewayError('provider_failed')
+      throw error instanceof GatewayError ? error : toUnreachable(error)
     } finally {
       clearTimeout(timeout)
     }

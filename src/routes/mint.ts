@@ -11,7 +11,7 @@ import type { Asking } from './context.ts'
  */
 export async function mintToken({ request, room: { gate } }: Asking): Promise<Response> {
   const token = await takeToken(new Headers(request.headers), gate)
-  if (!token) throw new GatewayError('unauthorized')
+  if (!token) throw new GatewayError('unauthorized', 'A session token is made by a gateway token: send one')
   const bytes = await readBytes(request.body, limits.mintBytes, request.signal)
   const asked = bytes.byteLength === 0 ? {} : parseJson(new TextDecoder().decode(bytes))
   const minted = await gate.tokens.mint(token, gate.id, asked)

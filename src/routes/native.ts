@@ -44,6 +44,9 @@ export async function readNative(
   return { requestId, eventId, gateway: room.settings.id, principal, steps: [step], onDisconnect, signal }
 }
 
+/** JSON, and as what curl, browsers and others send a text whose type nobody said. */
+const texts = /^(application\/json\b|application\/x-www-form-urlencoded\b|text\/plain\b|$)/i
+
 /**
  * A body goes through as it comes, unless it says that it is small, and must be kept for a retry or is a text that
  * recording, caching and limits look into; or a session token is for some models, and it has to tell which it names.
@@ -56,7 +59,7 @@ async function readBody(
   if (method === 'GET' || method === 'HEAD' || !body) return null
   if (grant?.models) return readBytes(body, limits.bodyBytes, signal)
   const length = Number(headers.get('content-length') ?? Number.POSITIVE_INFINITY)
-  const isWanted = attempts > 1 || /^application\/json\b/i.test(headers.get('content-type') ?? '')
+  const isWanted = attempts > 1 || texts.test(headers.get('content-type') ?? '')
   return isWanted && length <= limits.replayBytes
     ? readBytes(body, limits.replayBytes, signal)
     : toStream(body)

@@ -142,6 +142,12 @@ export interface LogQuery extends LogSelection {
   readonly offset: number
 }
 
+/** Where a log stands in an order: what it is ordered by, null where that is not known, and then its id. */
+export interface LogPlace {
+  readonly id: string
+  readonly at: string | number | null
+}
+
 /** Extremes of a selection; null where nothing is known. */
 export type LogStats = {
   readonly [K in `${'min' | 'max'}_${'cost' | 'duration' | 'tokens_in' | 'tokens_out' | 'total_tokens'}`]:
@@ -187,11 +193,18 @@ export interface SeriesPoint {
   readonly duration_p99: number
 }
 
-/** The logs of all gateways. Every method may reject when the store cannot be reached. */
+/**
+ * The logs of all gateways. Every method may reject when the store cannot be reached. None takes a process to itself for
+ * long: what must look at many logs looks at some of them at a time, a million of the newest at the most.
+ */
 export interface Logs {
   /** What has an id that is there already is left out. */
   append(entries: readonly LogEntry[]): Promise<void>
   list(query: LogQuery): Promise<StoredLog[]>
+  /** The same, of each log its place only. */
+  places(query: LogQuery): Promise<LogPlace[]>
+  /** Those of them that are there, in any order. */
+  read(gateway: string, ids: readonly string[]): Promise<StoredLog[]>
   count(selection: LogSelection): Promise<number>
   stats(selection: LogSelection): Promise<LogStats>
   series(query: SeriesQuery): Promise<SeriesPoint[]>

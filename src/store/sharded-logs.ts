@@ -1,18 +1,21 @@
-import type { LogEntry, LogQuery, LogStats, Logs, SeriesPoint, StoredLog } from './logs.ts'
+import { mergePlaces, mergeStats } from './log-merge.ts'
+import type { LogEntry, LogPlace, LogQuery, Logs, SeriesPoint, StoredLog } from './logs.ts'
 
 /**
- * Logs over several stores, so that none carries all: a log lives where its id says. Lists are merged, each store
- * giving what the page could need of it.
+ * Logs over several stores, so that none carries all: a log lives where its id says. Lists are merged by their
+ * places, of which each store gives those that the page could need.
  */
 export function createShardedLogs(shards: readonly [Logs, ...Logs[]]): Logs {
   const shardOf = (id: string): Logs => shards[hash(id) % shards.length] ?? shards[0]
   const all = <T>(ask: (shard: Logs) => Promise<T>): Promise<T[]> => Promise.all(shards.map(ask))
-  const list = async ({ offset, ...query }: LogQuery): Promise<StoredLog[]> => {
-    const pages = await all((shard) => shard.list({ ...query, offset: 0, limit: offset + query.limit }))
-    return pages
-      .flat()
-      .sort(orderOf(query))
-      .slice(offset, offset + query.limit)
+  const places = async ({ offset, ...query }: LogQuery): Promise<LogPlace[]> => {
+    const limit = offset + query.limit
+    const lists = await all((shard) => shard.places({ ...query, offset: 0, limit }))
+    return mergePlaces(lists, query, limit).slice(offset)
+  }
+  const read = async (gateway: string, ids: readonly string[]): Promise<StoredLog[]> => {
+    const parts = Map.groupBy(ids, shardOf)
+    return (await Promise.all([...parts].map(([shard, part]) => shard.read(gateway, part)))).flat()
   }
 
   return {
@@ -20,7 +23,13 @@ export function createShardedLogs(shards: readonly [Logs, ...Logs[]]): Logs {
       const parts = Map.groupBy(entries, ({ row }) => shardOf(row.id))
       await Promise.all([...parts].map(([shard, part]: [Logs, LogEntry[]]) => shard.append(part)))
     },
-    list,
+    async list(query) {
+      const ids = (await places(query)).map(({ id }) => id)
+      const rows = new Map((await read(query.gateway, ids)).map((log) => [log.id, log]))
+      return ids.flatMap((id) => rows.get(id) ?? [])
+    },
+    places,
+    read,
     count: async (query) => (await all((shard) => shard.count(query))).reduce((sum, count) => sum + count, 0),
     stats: async (selection) => mergeStats(await all((shard) => shard.stats(selection))),
     async series(query) {
@@ -33,7 +42,7 @@ export function createShardedLogs(shards: readonly [Logs, ...Logs[]]): Logs {
     bodies: (gateway, id) => shardOf(id).bodies(gateway, id),
     patch: (gateway, id, patch) => shardOf(id).patch(gateway, id, patch),
     async remove(query) {
-      const found = Map.groupBy(await list(query), ({ id }) => shardOf(id))
+      const found = Map.groupBy(await places(query), ({ id }) => shardOf(id))
       await Promise.all(
         [...found].map(([shard, rows]) => shard.remove({ ...query, limit: rows.length, offset: 0 })),
       )
@@ -46,32 +55,6 @@ export function createShardedLogs(shards: readonly [Logs, ...Logs[]]): Logs {
 
 /** Ids end in random digits (RFC 9562, 5.7). */
 const hash = (id: string): number => Number.parseInt(id.slice(-4), 16) || 0
-
-function orderOf({ orderBy, direction }: Pick<LogQuery, 'orderBy' | 'direction'>) {
-  const sign = direction === 'asc' ? 1 : -1
-  return (one: StoredLog, other: StoredLog): number => {
-    const [a, b] = [sortKeyOf(one, orderBy), sortKeyOf(other, orderBy)]
-    if (a === null || b === null) return Number(a === null) - Number(b === null) || compare(other.id, one.id)
-    return sign * compare(a, b) || compare(other.id, one.id)
-  }
-}
-
-type Value = string | number | boolean
-
-const sortKeyOf = (log: StoredLog, key: LogQuery['orderBy']): Value | null =>
-  key === 'tokens' ? (log.tokens_in ?? 0) + (log.tokens_out ?? 0) : log[key]
-
-const compare = (one: Value, other: Value): number => (one === other ? 0 : one < other ? -1 : 1)
-
-function mergeStats(parts: readonly LogStats[]): LogStats {
-  const names = Object.keys(parts[0] ?? {}) as (keyof LogStats)[]
-  const merged = names.map((name) => {
-    const known = parts.map((part) => part[name]).filter((value) => value !== null)
-    const extreme = name.startsWith('min') ? Math.min(...known) : Math.max(...known)
-    return [name, known.length > 0 ? extreme : null]
-  })
-  return Object.fromEntries(merged) as LogStats
-}
 
 /** Sums of sums; a percentile is the mean of those of the stores, each of which holds a fair sample. */
 function mergePoints(points: readonly SeriesPoint[]): SeriesPoint {

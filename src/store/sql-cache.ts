@@ -1,3 +1,4 @@
+import { pause } from '../pause.ts'
 import type { Cache, CacheEntry } from './cache.ts'
 import { migrate, type Sql, type SqlRow, type Statement } from './sql.ts'
 
@@ -5,6 +6,10 @@ import { migrate, type Sql, type SqlRow, type Statement } from './sql.ts'
 const partBytes = 1_048_576
 /** Bytes of bodies in the database; past it the ones that expire first go. */
 const storeBytes = 1_073_741_824
+/** Entries that come within this time are written together: a transaction costs ten times what it writes. */
+const gatherMs = 10
+/** Bytes of bodies that wait for that; past it they are written at once. */
+const gatherBytes = 1_048_576
 /** Entries written between two looks at what may go. */
 const sweepEntries = 100
 
@@ -22,6 +27,10 @@ const upsert =
 export function createSqlCache(sql: Sql, now: () => number = Date.now): Cache {
   let ready: Promise<void> | undefined
   let unswept = 0
+  /** What waits to be written, by key, and its being written. */
+  let waiting = new Map<string, Waiting>()
+  let waitingBytes = 0
+  let written: Promise<void> | undefined
   const open = async (): Promise<Sql> => {
     ready ??= migrate(sql, 'cache', steps).catch((error: unknown) => {
       ready = undefined // a locked file may be free the next time
@@ -31,8 +40,24 @@ export function createSqlCache(sql: Sql, now: () => number = Date.now): Cache {
     return sql
   }
 
+  const write = async (): Promise<void> => {
+    const entries = [...waiting]
+    waiting = new Map()
+    waitingBytes = 0
+    written = undefined
+    if (entries.length === 0) return // written at once meanwhile
+    const db = await open()
+    await db.batch(entries.flatMap(toStatements))
+    unswept += entries.length
+    if (unswept < sweepEntries) return
+    unswept = 0
+    await sweep(db, now())
+  }
+
   return {
     async get(key) {
+      const own = waiting.get(key)?.entry
+      if (own) return own.expiresAt > now() ? own : undefined
       const db = await open()
       const [row] = await db.all(
         'SELECT head, expires_at FROM cache WHERE key = ? AND expires_at > ?',
@@ -43,26 +68,35 @@ export function createSqlCache(sql: Sql, now: () => number = Date.now): Cache {
       const parts = await db.all('SELECT bytes FROM cache_parts WHERE key = ? ORDER BY part', key)
       return toEntry(row, parts)
     },
-    async put(key, gateway, { body, expiresAt, ...head }) {
-      const db = await open()
-      const parts = Array.from({ length: Math.ceil(body.byteLength / partBytes) }, (_, part): Statement => {
-        const bytes = body.subarray(part * partBytes, (part + 1) * partBytes)
-        return ['INSERT INTO cache_parts (key, part, bytes) VALUES (?, ?, ?)', key, part, bytes]
-      })
-      await db.batch([
-        [upsert, key, gateway, expiresAt, body.byteLength, JSON.stringify(head)],
-        ['DELETE FROM cache_parts WHERE key = ?', key],
-        ...parts,
-      ])
-      unswept += 1
-      if (unswept < sweepEntries) return
-      unswept = 0
-      await sweep(db, now())
+    put(key, gateway, entry) {
+      waiting.set(key, { gateway, entry })
+      waitingBytes += entry.body.byteLength
+      written ??= pause(gatherMs).then(write)
+      return waitingBytes > gatherBytes ? write() : written
     },
     async clear(gateway) {
+      for (const [key, one] of waiting) if (one.gateway === gateway) waiting.delete(key)
       await remove(await open(), 'SELECT key FROM cache WHERE gateway = ?', gateway)
     },
   }
+}
+
+interface Waiting {
+  readonly gateway: string
+  readonly entry: CacheEntry
+}
+
+function toStatements([key, { gateway, entry }]: [string, Waiting]): Statement[] {
+  const { body, expiresAt, ...head } = entry
+  const parts = Array.from({ length: Math.ceil(body.byteLength / partBytes) }, (_, part): Statement => {
+    const bytes = body.subarray(part * partBytes, (part + 1) * partBytes)
+    return ['INSERT INTO cache_parts (key, part, bytes) VALUES (?, ?, ?)', key, part, bytes]
+  })
+  return [
+    [upsert, key, gateway, expiresAt, body.byteLength, JSON.stringify(head)],
+    ['DELETE FROM cache_parts WHERE key = ?', key],
+    ...parts,
+  ]
 }
 
 function toEntry({ head, expires_at }: SqlRow, parts: readonly SqlRow[]): CacheEntry {

@@ -1,9 +1,22 @@
 import { cut } from '../cut.ts'
 import { limits } from '../limits.ts'
-import type { LogBodies, LogEntry, LogPatch, LogQuery, LogRow, LogStats, Logs, StoredLog } from './logs.ts'
+import { pause } from '../pause.ts'
+import { mergePlaces, mergeStats } from './log-merge.ts'
+import type {
+  LogBodies,
+  LogEntry,
+  LogPatch,
+  LogPlace,
+  LogQuery,
+  LogRow,
+  LogStats,
+  Logs,
+  StoredLog,
+} from './logs.ts'
 import { opener, type Sql, type SqlRow, type SqlValue, type Statement, writable } from './sql.ts'
-import { seriesStatement, toPoint } from './sql-series.ts'
-import { columnOf, toWhere } from './sql-where.ts'
+import { conditionsOf, windowRows } from './sql-scan.ts'
+import { readSeries } from './sql-series.ts'
+import { columnOf } from './sql-where.ts'
 
 /** Columns of a row, in the order of `LogRow`, and their types. */
 const columns: { readonly [K in keyof LogRow]: string } = {
@@ -59,6 +72,10 @@ const steps = [
     'CREATE TABLE log_bodies (id TEXT NOT NULL, part TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (id, part))',
     'CREATE TABLE log_metadata (id TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (id, name))',
   ],
+  [
+    'CREATE TABLE log_counts (gateway TEXT PRIMARY KEY, total BIGINT NOT NULL)',
+    'INSERT INTO log_counts (gateway, total) SELECT gateway, count(*) FROM logs GROUP BY gateway',
+  ],
 ]
 const insertRow = `INSERT INTO logs (${names.join(', ')}) VALUES (${names.map(() => '?').join(', ')}) ON CONFLICT (id) DO NOTHING`
 /** Of a column, in UTF-8: a row of some stores is no larger than 2 MB, and its client could make it larger. */
@@ -69,10 +86,19 @@ const insertBody =
 const insertMetadata =
   'INSERT INTO log_metadata (id, name, value) VALUES (?, ?, ?) ON CONFLICT (id, name) DO NOTHING'
 /** Durable Objects bind 100 values to a statement. */
-const removedRows = 90
+const idsMax = 90
+/** Rows removed in one go: some 2 ms of a database's time. */
+const removedRows = idsMax
+const someIds = `IN (${Array(idsMax).fill('?').join(', ')})`
+/** By ids alone, here and below: beside a gateway, a database may look through all of its logs for them. */
+const selectRows = `SELECT * FROM logs WHERE id ${someIds}`
 const removals = ['log_bodies', 'log_metadata', 'logs'].map(
-  (table) => `DELETE FROM ${table} WHERE id IN (${Array(removedRows).fill('?').join(', ')})`,
+  (table) => `DELETE FROM ${table} WHERE id ${someIds}`,
 )
+const startCount = 'INSERT INTO log_counts (gateway, total) VALUES (?, 0) ON CONFLICT (gateway) DO NOTHING'
+/** Before they are written, and before they are removed. Numbers in expressions are cast, as drivers bind them as floats. */
+const count = `UPDATE log_counts SET total = total + CAST(? AS BIGINT) - (SELECT count(*) FROM logs WHERE id ${someIds}) WHERE gateway = ?`
+const uncount = `UPDATE log_counts SET total = total - (SELECT count(*) FROM logs WHERE id ${someIds}) WHERE gateway = ?`
 
 /** Logs in a SQL database; its tables are made at the first use. */
 export function createSqlLogs(sql: Sql): Logs {
@@ -80,27 +106,36 @@ export function createSqlLogs(sql: Sql): Logs {
 
   return {
     async append(entries) {
-      await (await open()).batch(entries.flatMap(toStatements))
+      await (await open()).batch(toBatch(entries))
     },
     async list(query) {
-      const [where, values] = toWhere(query)
-      const text = `SELECT * FROM logs WHERE ${where} ${orderOf(query)} LIMIT ? OFFSET ?`
-      const rows = await (await open()).all(text, ...values, query.limit, query.offset)
-      return rows.map(toLog)
+      const db = await open()
+      const places = await findPlaces(db, query)
+      const rows = new Map((await readRows(db, query.gateway, idsOf(places))).map((log) => [log.id, log]))
+      return places.flatMap(({ id }) => rows.get(id) ?? [])
     },
+    places: async (query) => findPlaces(await open(), query),
+    read: async (gateway, ids) => readRows(await open(), gateway, ids),
     async count(selection) {
-      const [where, values] = toWhere(selection)
-      const [row] = await (await open()).all(`SELECT count(*) AS total FROM logs WHERE ${where}`, ...values)
-      return Number(row?.total ?? 0)
+      const db = await open()
+      if (selection.filters.length === 0 && !selection.search) return countOf(db, selection.gateway)
+      let total = 0
+      for await (const [where, values] of conditionsOf(db, selection)) {
+        const [row] = await db.all(`SELECT count(*) AS total FROM logs WHERE ${where}`, ...values)
+        total += Number(row?.total ?? 0)
+      }
+      return total
     },
     async stats(selection) {
-      const [where, values] = toWhere(selection)
-      const [row] = await (await open()).all(`SELECT ${extremes} FROM logs WHERE ${where}`, ...values)
-      return row as unknown as LogStats
+      const db = await open()
+      const parts: LogStats[] = []
+      for await (const [where, values] of conditionsOf(db, selection)) {
+        const rows = await db.all(`SELECT ${extremes} FROM logs WHERE ${where}`, ...values)
+        parts.push(...(rows as unknown as LogStats[]))
+      }
+      return mergeStats(parts)
     },
-    async series(query) {
-      return (await (await open()).all(...seriesStatement(query))).map(toPoint)
-    },
+    series: async (query) => readSeries(await open(), query),
     async get(gateway, id) {
       const [row] = await (await open()).all('SELECT * FROM logs WHERE gateway = ? AND id = ?', gateway, id)
       return row && toLog(row)
@@ -121,21 +156,61 @@ export function createSqlLogs(sql: Sql): Logs {
       return found.length > 0
     },
     async remove(query) {
-      const [where, values] = toWhere(query)
-      const text = `SELECT id FROM logs WHERE ${where} ${orderOf(query)} LIMIT ?`
-      await removeAll(await open(), [text, ...values], query.limit)
+      const db = await open()
+      await removeAll(db, query.gateway, idsOf(await findPlaces(db, { ...query, offset: 0 })))
     },
     async trim(gateway, rows, before) {
       const db = await open()
-      const newest =
-        'SELECT created_at, id FROM logs WHERE gateway = ? ORDER BY created_at DESC, id DESC LIMIT 1 OFFSET ?'
-      const [last] = await db.all(newest, gateway, rows)
-      const { created_at: at = -1, id = '' } = last ?? {}
-      const older = 'created_at < ? OR created_at < ? OR (created_at = ? AND id <= ?)'
-      const text = `SELECT id FROM logs WHERE gateway = ? AND (${older}) ORDER BY created_at LIMIT ?`
-      await removeAll(db, [text, gateway, before, at, at, id], Number.POSITIVE_INFINITY)
+      const aged = 'SELECT id FROM logs WHERE gateway = ? AND created_at < ? ORDER BY created_at LIMIT ?'
+      const oldest = 'SELECT id FROM logs WHERE gateway = ? ORDER BY created_at, id LIMIT ?'
+      await removeWhile(db, gateway, () => db.all(aged, gateway, before, removedRows))
+      await removeWhile(db, gateway, async () => {
+        const excess = (await countOf(db, gateway)) - rows
+        return excess > 0 ? db.all(oldest, gateway, Math.min(excess, removedRows)) : []
+      })
     },
   }
+}
+
+const idsOf = (rows: readonly { readonly id?: SqlValue }[]): string[] => rows.map(({ id }) => String(id))
+
+/** The places of a query: by the index where that has them, else looked for piece by piece. */
+async function findPlaces(sql: Sql, query: LogQuery): Promise<LogPlace[]> {
+  const { gateway, filters, search, orderBy, direction, limit, offset } = query
+  const select = `SELECT id, ${columnOf(orderBy)} AS at FROM logs`
+  const order = orderOf(query)
+  if (orderBy === 'created_at' && filters.length === 0 && !search && offset + limit <= windowRows) {
+    const text = `${select} WHERE gateway = ? ${order} LIMIT ? OFFSET ?`
+    return (await sql.all(text, gateway, limit, offset)) as unknown as LogPlace[]
+  }
+  const wanted = offset + limit
+  let found: LogPlace[] = []
+  for await (const [where, values] of conditionsOf(
+    sql,
+    query,
+    orderBy === 'created_at' && direction === 'asc',
+  )) {
+    const rows = await sql.all(`${select} WHERE ${where} ${order} LIMIT ?`, ...values, wanted)
+    found = mergePlaces([found, rows as unknown as LogPlace[]], query, wanted)
+    if (orderBy === 'created_at' && found.length >= wanted) break
+  }
+  return found.slice(offset)
+}
+
+async function readRows(sql: Sql, gateway: string, ids: readonly string[]): Promise<StoredLog[]> {
+  const found: StoredLog[] = []
+  for (let at = 0; at < ids.length; at += idsMax) {
+    if (at > 0) await pause(0)
+    const rows = await sql.all(selectRows, ...padded(ids.slice(at, at + idsMax)))
+    found.push(...rows.map(toLog).filter((log) => log.gateway === gateway))
+  }
+  return found
+}
+
+/** All logs of a gateway, without looking at them. */
+async function countOf(sql: Sql, gateway: string): Promise<number> {
+  const [row] = await sql.all('SELECT total FROM log_counts WHERE gateway = ?', gateway)
+  return Number(row?.total ?? 0)
 }
 
 const patchable: readonly (keyof LogPatch)[] = ['feedback', 'score', 'metadata']
@@ -158,18 +233,41 @@ function orderOf({ orderBy, direction }: Pick<LogQuery, 'orderBy' | 'direction'>
   return `ORDER BY ${isKnown ? '' : `${column} IS NULL, `}${column} ${direction === 'asc' ? 'ASC' : 'DESC'}, id DESC`
 }
 
-/** Remove what a query finds, a few at a time, so that nobody waits for long; it takes its limit last. */
-async function removeAll(sql: Sql, [text, ...values]: Statement, max: number): Promise<void> {
-  for (let left = max; left > 0; left -= removedRows) {
-    const limit = Math.min(left, removedRows)
-    const ids = (await sql.all(text, ...values, limit)).map(({ id }) => String(id))
-    const last = ids.at(-1)
-    if (last === undefined) return
-    // Always as many, so that the statements are prepared once.
-    const padded = [...ids, ...Array<string>(removedRows - ids.length).fill(last)]
-    await sql.batch(removals.map((removal) => [removal, ...padded]))
-    if (ids.length < limit) return
+/** Always as many, so that the statements are prepared once. */
+const padded = (ids: readonly string[]): string[] => [
+  ...ids,
+  ...Array<string>(idsMax - ids.length).fill(ids.at(-1) ?? ''),
+]
+
+async function removeAll(sql: Sql, gateway: string, ids: readonly string[]): Promise<void> {
+  let at = 0
+  await removeWhile(sql, gateway, async () => {
+    at += removedRows
+    return ids.slice(at - removedRows, at).map((id) => ({ id }))
+  })
+}
+
+/** Remove what is found, a few at a time, until nothing is; between two times others have their turn. */
+async function removeWhile(sql: Sql, gateway: string, find: () => Promise<readonly SqlRow[]>): Promise<void> {
+  for (let found = await find(); found.length > 0; found = await find()) {
+    const ids = padded(idsOf(found))
+    await sql.batch([[uncount, ...ids, gateway], ...removals.map((removal): Statement => [removal, ...ids])])
+    await pause(0)
   }
+}
+
+/** What is there already is written once, and counted once. */
+function toBatch(entries: readonly LogEntry[]): Statement[] {
+  const own = [...new Map(entries.toReversed().map((entry) => [entry.row.id, entry])).values()].reverse()
+  const counts = [...Map.groupBy(own, ({ row }) => row.gateway)].flatMap(([gateway, some]) => {
+    const ids = some.map(({ row }) => row.id)
+    const parts = Array.from({ length: Math.ceil(ids.length / idsMax) }, (_, index): Statement => {
+      const part = ids.slice(index * idsMax, (index + 1) * idsMax)
+      return [count, part.length, ...padded(part), gateway]
+    })
+    return [[startCount, gateway] as Statement, ...parts]
+  })
+  return [...counts, ...own.flatMap(toStatements)]
 }
 
 function toStatements({ row, bodies }: LogEntry): Statement[] {

@@ -5,10 +5,17 @@ import { dirname, resolve } from 'node:path'
 import process from 'node:process'
 import { toGoals } from './goals.ts'
 import { startLoad } from './load-client.ts'
-import { type Bench, type Cell, type Measurement, measureFresh, measurementsOf } from './measure.ts'
+import {
+  type Bench,
+  type Cell,
+  type Measurement,
+  measureFresh,
+  measurementsOf,
+  measureSoak,
+} from './measure.ts'
 import { type BenchOptions, readBenchOptions, usage } from './options.ts'
 import { allRows, folder, type Row, type Running, startRows, startUpstream } from './rows.ts'
-import { toResults, toTables } from './table.ts'
+import { toResults, toSoak, toTables } from './table.ts'
 
 /** Of each row, before anything counts. */
 const firstMs = { short: 500, full: 3_000, smoke: 30 }
@@ -29,7 +36,7 @@ async function run(options: BenchOptions): Promise<number> {
     const cells = await measureAll(rows, bench)
     const results = toResults(cells)
     console.log(
-      `\n${toTables(rows, results)}\n\n${toGoals(results)}\n\n${machine()}; ${options.repeats} repeats`,
+      `\n${toTables(rows, results)}\n\n${toSoak(cells)}${toGoals(results)}\n\n${machine()}; ${options.repeats} repeats`,
     )
     writeJson(options, cells, faults)
   } finally {
@@ -58,6 +65,10 @@ async function measureAll(rows: readonly Row[], bench: Bench): Promise<Cell[]> {
   } finally {
     await stop()
   }
+  const soaked = running.find(({ row }) => row.name === 'trunkline node')
+  if (options.soak > 0 && soaked)
+    for (const look of await measureSoak(soaked.row, bench, soaked.address))
+      keep(soaked.row.name, `soak@${look.requests}`, look)
   if (!options.only.test('start') && !options.only.test('memory')) return [...cells.values()]
   for (let repeat = 0; repeat < options.repeats; repeat += 1)
     for (const { row, address } of running.filter(({ row }) => row.kind !== 'direct'))

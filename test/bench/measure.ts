@@ -1,4 +1,5 @@
-import type { Started } from '../launch.ts'
+import { freePort, type Started } from '../launch.ts'
+import { openHeap } from './heap.ts'
 import type { Load } from './load-client.ts'
 import type { BenchOptions } from './options.ts'
 import { rssOf, workersOf } from './proc.ts'
@@ -123,6 +124,36 @@ export async function measureFresh(row: Row, bench: Bench, address: Running['add
     await ask(running, bench, 'memory', { kind: 'idle', sockets: 0, settleMs: 0 })
     return { ...figures, perSocketKb }
   } finally {
+    await process.kill()
+  }
+}
+
+/** Of the row that watches the heap, between two looks. */
+const soakMs = 4_000
+const soakInFlight = 32
+
+/** A process that answers `soak` requests; its heap after GC, and its memory, at each quarter of them. */
+export async function measureSoak(row: Row, bench: Bench, address: Running['address']): Promise<Figures[]> {
+  const port = await freePort()
+  const process = await startRow(row, bench.upstream, `--inspect=127.0.0.1:${port}`)
+  const running: Running = { row, process, address: { ...address, port: Number(new URL(process.url).port) } }
+  const heap = await openHeap(port)
+  const quarter = bench.options.soak / 4
+  const looks: Figures[] = []
+  try {
+    for (let total = 0, isBroken = false; looks.length < 4 && !isBroken; ) {
+      const task = { kind: 'closed', inFlight: soakInFlight, ms: soakMs, warmMs: 0 } as const
+      const outcome = await ask(running, bench, 'soak', task)
+      isBroken = outcome.errors > 0
+      total += outcome.total
+      if (total < quarter * (looks.length + 1)) continue
+      await settle()
+      const heapMb = (await heap.used()) / bytesPerMb
+      looks.push({ requests: total, heapMb, rssMb: rssOf(pidOf(running)) / bytesPerMb })
+    }
+    return looks
+  } finally {
+    heap.close()
     await process.kill()
   }
 }

@@ -17,6 +17,8 @@ export interface BenchOptions {
   readonly rate: number
   /** That say nothing. */
   readonly sockets: number
+  /** Requests of the row that watches the heap; 0 for none. */
+  readonly soak: number
   readonly build: boolean
   /** Where the figures go, as JSON. */
   readonly json: string
@@ -33,6 +35,7 @@ export const usage = `npm run bench -- [options]
   --peer portkey    add @portkey-ai/gateway, installed into a temporary folder
   --rate N          add a fixed arrival rate of N requests a second
   --sockets N       idle sockets held for their memory (default 1000; 10000 with --full)
+  --soak N          after it all, N requests to Trunkline on Node, and its heap after GC at each quarter
   --repeats N, --ms N   in place of the mode's own
   --no-build        take dist/ as it is
   --json FILE       where the figures go (default dist/bench.json)`
@@ -49,6 +52,7 @@ export function readBenchOptions(args: readonly string[]): BenchOptions {
       peer: { type: 'string', multiple: true, default: [] },
       rate: { type: 'string', default: '0' },
       sockets: { type: 'string' },
+      soak: { type: 'string', default: '0' },
       repeats: { type: 'string' },
       ms: { type: 'string' },
       'no-build': { type: 'boolean', default: false },
@@ -69,6 +73,7 @@ export function readBenchOptions(args: readonly string[]): BenchOptions {
     warmMs: mode === 'smoke' ? 20 : 150,
     rate: Number(values.rate),
     sockets: Number(values.sockets ?? sockets),
+    soak: Number(values.soak),
     build: !values['no-build'],
     json: values.json,
     help: values.help,

@@ -9,7 +9,8 @@ import { installPortkey } from './portkey.ts'
 export interface Row {
   readonly name: string
   readonly runtime: RuntimeName | 'none'
-  readonly kind: 'direct' | 'control' | 'trunkline' | 'peer'
+  /** `bare` is Trunkline with neither records nor limits nor a cache. */
+  readonly kind: 'direct' | 'control' | 'trunkline' | 'bare' | 'peer'
   readonly over: Address['over']
 }
 
@@ -35,6 +36,7 @@ export function allRows(peers: readonly string[]): Row[] {
     row('control', runtime),
     row('trunkline', runtime),
     row('trunkline', runtime, 'socket'),
+    ...(runtime === 'workers' ? [] : [row('bare', runtime)]),
   ])
   const portkey = (['node', 'bun'] as const).map(
     (runtime): Row => ({ name: `portkey ${runtime}`, kind: 'peer', runtime, over: 'http' }),
@@ -62,7 +64,7 @@ export async function startRows(
 }
 
 /** Start the process of a row. */
-export async function startRow(row: Row, upstream: Started): Promise<Started> {
+export async function startRow(row: Row, upstream: Started, nodeOptions = ''): Promise<Started> {
   const port = await freePort()
   switch (row.kind) {
     case 'direct':
@@ -72,7 +74,8 @@ export async function startRow(row: Row, upstream: Started): Promise<Started> {
         UPSTREAM: upstream.url,
       })
     case 'trunkline':
-      return startTrunkline(row, port, upstream.url)
+    case 'bare':
+      return startTrunkline(row, port, upstream.url, nodeOptions)
     case 'peer':
       return launch(await installPortkey(row.runtime, port), `http://127.0.0.1:${port}`, '/', {})
     default:
@@ -89,12 +92,17 @@ function controlOf({ runtime }: Row, port: number, upstream: string): string {
 }
 
 /** The built bundle, with all that a gateway in earnest has on: a token, records, limits and a cache. */
-async function startTrunkline({ runtime }: Row, port: number, upstream: string): Promise<Started> {
+async function startTrunkline(
+  { runtime, kind }: Row,
+  port: number,
+  upstream: string,
+  nodeOptions: string,
+): Promise<Started> {
   const folder = await mkdtemp(join(tmpdir(), 'trunkline-bench-'))
   const file = join(folder, 'config.json')
-  await writeFile(file, JSON.stringify(toConfig(upstream)))
+  await writeFile(file, JSON.stringify(toConfig(upstream, kind === 'bare')))
   const commands: Partial<Record<Row['runtime'], string>> = {
-    node: 'node dist/cli.js',
+    node: `node ${nodeOptions} dist/cli.js`,
     bun: 'bun dist/cli.js',
     deno: 'deno run --quiet --allow-all dist/cli.js',
     workers: 'node adapters/workers/start.ts',
@@ -108,8 +116,21 @@ async function startTrunkline({ runtime }: Row, port: number, upstream: string):
   return { ...started, kill }
 }
 
-const toConfig = (upstream: string): object => ({
-  gateways: [{ id: 'default', authentication: true, collect_logs: true }],
+/** None of which is ever reached: all that a request pays is the counting. */
+const limited = {
+  rate_limiting_interval: 3_600,
+  rate_limiting_limit: 1_000_000_000,
+  rate_limiting_technique: 'sliding',
+  spend_limits: { enabled: true, rules: [{ limitType: 'cost', limit: 1_000_000, window: 86_400 }] },
+}
+
+/** Requests that differ find nothing in the cache, and are kept there. */
+const toConfig = (upstream: string, isBare: boolean): object => ({
+  gateways: [
+    isBare
+      ? { id: 'default', authentication: true, collect_logs: false }
+      : { id: 'default', authentication: true, collect_logs: true, cache_ttl: 300, ...limited },
+  ],
   tokens: [{ name: 'bench', token }],
   providers: { bench: { base_url: `${upstream}/v1` } },
   limits: { inFlight: 1_024 },
@@ -121,7 +142,7 @@ function addressOf({ kind, over }: Row, url: string, upstream: string): Address 
   const own = { 'cf-aig-authorization': `Bearer ${token}` }
   const peer = { 'x-portkey-provider': 'openai', 'x-portkey-custom-host': `${upstream}/v1` }
   if (over === 'socket') return { port, over, path: '/v1/default/default', headers: own }
-  if (kind === 'trunkline')
+  if (kind === 'trunkline' || kind === 'bare')
     return {
       port,
       over,

@@ -126,6 +126,18 @@ export function toTables(rows: readonly Row[], results: Results): string {
   return named.map(([title, columns]) => toTable(title, rows, columns)).join('\n\n')
 }
 
+/** The heap over many requests, where it was watched. */
+export function toSoak(cells: readonly Cell[]): string {
+  const looks = cells.flatMap(({ measurement, repeats }) => (measurement.startsWith('soak@') ? repeats : []))
+  if (looks.length === 0) return ''
+  const lines = looks.map(({ requests = 0, heapMb = 0, rssMb = 0 }) =>
+    [requests.toFixed(0).padStart(8), heapMb.toFixed(1).padStart(15), rssMb.toFixed(0).padStart(6)].join(
+      '  ',
+    ),
+  )
+  return ['Memory over many requests', 'requests  heap MB after GC  RSS MB', ...lines, '', ''].join('\n')
+}
+
 function toTable(title: string, rows: readonly Row[], columns: readonly Column[]): string {
   const lines = rows
     .map(({ name }) => [name, ...columns.map(({ of }) => of(name))])

@@ -1,7 +1,6 @@
 import process from 'node:process'
 import { createTranslation } from '../../src/dialects/translation.ts'
-import { apis, base, dialects } from '../unit/dialects.ts'
-import { sampleStream } from '../upstream/sample.ts'
+import { apis, base, dialects, sampleStream } from '../unit/dialects.ts'
 import { quantile } from './stats.ts'
 
 const words = 200

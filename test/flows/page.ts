@@ -1,10 +1,10 @@
 import { connect } from '../../src/client/index.ts'
-import { createLabels, type Failures, type Places, runAll, runFlows } from './run.ts'
+import { createLabels, type Places, type Report, runAll, runFlows } from './run.ts'
 
 /** What the page is asked. */
 export interface Page {
   /** Every flow over a line; then over plain `fetch`, which the gateway must allow this origin. */
-  run(places: Places): Promise<{ line: Failures; http: Failures }>
+  run(places: Places): Promise<{ line: Report; http: Report }>
   /** Whether a gateway lets this origin in: over a socket, and over HTTP. */
   isLetIn(gateway: string, token: string): Promise<{ socket: boolean; http: boolean }>
   /** Sound and words to a provider's own socket, which returns them. */
@@ -31,7 +31,7 @@ const holds = (work: Promise<unknown>): Promise<boolean> =>
 const page: Page = {
   async run(places) {
     const line = await runFlows(places)
-    const http: Failures = {}
+    const http: Report = { ran: [], failures: {} }
     const headers = { 'cf-aig-authorization': `Bearer ${places.token}` }
     const way = {
       url: (provider: string) => `${toHttp(places.gateway)}/${provider}`,

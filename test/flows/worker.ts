@@ -1,6 +1,6 @@
 import { runFlows } from './run.ts'
 
-/** As a Worker: `GET /run?gateway=…&cut=…&upstream=…` answers what failed, as JSON; any other path, nothing. */
+/** As a Worker: `GET /run?gateway=…&cut=…&upstream=…` answers with its report, as JSON; any other path, nothing. */
 const worker: { fetch(request: Request): Promise<Response> } = {
   async fetch({ url }) {
     const { pathname, searchParams } = new URL(url)

@@ -53,6 +53,11 @@ function keptTests(target: Target, url: Url, ask: Ask): void {
     expect(await ledger(target, key)).toHaveLength(1)
   })
 
+  test('a text is looked into like JSON, as curl and pages send it when nobody says its type', async () => {
+    for (const type of ['application/x-www-form-urlencoded', 'text/plain;charset=UTF-8'])
+      expect(await twice(newKey(), { 'content-type': type })).toEqual(['MISS', 'HIT'])
+  })
+
   test('a single answer is kept; on a socket it is a HIT as well, and a stream is the same frames', async () => {
     const line = await connect(target, { gateway: 'cached' })
     for (const stream of [false, true]) {

@@ -236,7 +236,11 @@ function fallbackTests(target: Target, ask: Ask): void {
     const query = `filters=${encodeURIComponent(JSON.stringify([{ key: 'event_id', operator: 'eq', value: [eventId] }]))}`
     for (let tries = 0; tries < 50; tries += 1) {
       const { result } = await manage('GET', `/gateways/default/logs?direction=asc&${query}`)
-      if (result.length >= 3) return result as Record<string, unknown>[]
+      // Steps that failed within one millisecond are listed as records of one time.
+      if (result.length >= 3)
+        return (result as Record<string, unknown>[]).sort(
+          (one, other) => Number(one.step) - Number(other.step),
+        )
       await new Promise((resolve) => setTimeout(resolve, 100))
     }
     return expect.fail('the attempts are not recorded')

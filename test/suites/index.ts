@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { RuntimeName } from '../launch.ts'
 import type { Target } from '../target.ts'
+import { acrossSuite } from './across.ts'
 import { authSuite } from './auth.ts'
 import { breaksSuite } from './breaks.ts'
 import { cacheSuite } from './cache.ts'
@@ -48,6 +49,7 @@ export function gatewaySuites(target: Target | undefined, runtime: RuntimeName):
     describe('usage', () => usageSuite(target))
     describe('runs', () => runsSuite(target))
     describe('readers', () => readersSuite(target))
+    describe('across transports', () => acrossSuite(target))
     describe('fairness', () => fairnessSuite(target))
     describe('whatever happens', () => propertySuite(target))
     describe('line', () => lineSuite(target))

@@ -379,6 +379,13 @@ function logTests(target: Target): void {
     expect((await manage('GET', `/gateways/${id}/logs`)).result).toHaveLength(1)
   })
 
+  test('logs: pages end where a filter of time is the better question', async () => {
+    const manage = managerOf(target.url)
+    expect((await manage('GET', '/gateways/locked/logs?page=200&per_page=100')).status).toBe(200)
+    const refused = await manage('GET', '/gateways/locked/logs?page=201&per_page=100')
+    expect([refused.status, refused.errors[0]?.path]).toEqual([400, ['query', 'page']])
+  })
+
   test('logs: one gateway has none of another’s', async () => {
     const [mine, other] = [await makeGateway(manage), await makeGateway(manage)]
     const log = await call(target, mine)

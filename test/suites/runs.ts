@@ -404,11 +404,17 @@ function onceSuite(target: Target): void {
       headers: { 'cf-aig-authorization': `Bearer ${token}` },
     })
     const mine = await open(target, as(tokens.locked))
-    const eventId = mine.create(item({ events: 500, interval: 10 }))
+    const eventId = mine.create(item({ events: 2_000, interval: 20 }))
     const { runId } = (await mine.next((frame) => frame.type === 'universal.created')).metadata
     const theirs = await again(target, mine.id, as(tokens.all))
     expect(theirs.frames[0]).toMatchObject({ session: { resumed: false } })
     expect(theirs.id).not.toBe(mine.id)
+    // What is theirs has its own events, by whatever names.
+    const key = newKey()
+    const own = await theirs.result(theirs.create(item({ key, events: 3 }, { eventId })))
+    expect(own[0]?.metadata.attached).toBeUndefined()
+    expect(own[0]?.metadata.runId).not.toBe(runId)
+    expect(await ledger(target, key)).toHaveLength(1)
     const never = `${String(runId).slice(0, -1)}zzz`
     for (const type of ['universal.resume', 'universal.cancel']) {
       for (const id of [String(runId), never]) {

@@ -81,6 +81,9 @@ function routeSuite(target: Target): void {
       expect(response.headers.get('cf-aig-step')).toBe('1')
       await expectRefused(target, response, 502, 2005)
     }
+    const offline = await post(at(target), { provider: 'offline', endpoint: 'x', query: {} })
+    const told = target.runtime === 'node' || target.runtime === 'bun' ? ' (ECONNREFUSED)' : ''
+    expect(await offline.json()).toMatchObject({ message: `Failed to get response from provider${told}` })
   })
 
   test('carries authorization, odd header values and the query of an endpoint', async () => {

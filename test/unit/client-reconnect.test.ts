@@ -224,14 +224,14 @@ describe('a message too large for something on the way', () => {
 describe('a connection that is dead without a word', () => {
   test('is noticed within two heartbeats and a half, and left', async () => {
     kit.gateway.behaviour.answer = () => ({ headers: sse, events: events(20), intervalMs: 20 })
-    const line = await kit.open({ limits: { heartbeatMs: 60 } })
+    const line = await kit.open({ limits: { heartbeatMs: 400 } })
     const read = drain(await post(line, '/x'))
     const states = watch(line)
     await sleep(50)
     kit.proxy.freeze()
     const frozen = Date.now()
     await until(() => states.includes('reconnecting'), 'the notice')
-    expect(Date.now() - frozen).toBeLessThan(60 * 2.5 + 150)
+    expect(Date.now() - frozen).toBeLessThan(400 * 2.5 + 350)
     expect(await read).toEqual({ text: events(20).join(''), error: undefined })
     expect(kit.gateway.calls).toHaveLength(1)
   })

@@ -4,8 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { createTranslation } from '../../src/dialects/translation.ts'
 import { root } from '../launch.ts'
 import { importsOf } from '../syntax.ts'
-import { sampleStream } from '../upstream/sample.ts'
-import { apis, base, dialects } from './dialects.ts'
+import { apis, base, dialects, sampleStream } from './dialects.ts'
 
 const words = 200
 const text = (bytes: Uint8Array): string => new TextDecoder('latin1').decode(bytes)
@@ -28,7 +27,10 @@ describe.each([...dialects])('%s', (name, dialect) => {
   })
 })
 
-/** To add a dialect: its files, a row of the table that names it, and its folder of fixtures. */
+/**
+ * To add a dialect: its file, a row of the table that names it, and its folder of fixtures. What is asked of every
+ * dialect is then asked of it: the tables, its answers whole, streamed and cut, and that no event waits.
+ */
 describe('adding a dialect', () => {
   const files = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.ts'))

@@ -73,15 +73,44 @@ export const readFixture = <T>(dialect: string, file: string): T =>
 
 /** The streams written for a dialect, as bytes, by the name of their answer. */
 export function streamsOf(dialect: string): ReadonlyMap<string, Uint8Array> {
-  const folder = join(fixtures, dialect)
-  const files = readdirSync(folder).filter((file) => /\.(sse|jsonl)$/.test(file))
+  const files = readdirSync(join(fixtures, dialect)).filter((file) => /\.(sse|jsonl)$/.test(file))
   return new Map(
-    files.map((file) => {
-      const text = readFileSync(join(folder, file), 'utf8')
-      return [file.replace(/\.\w+$/, ''), file.endsWith('.jsonl') ? toFrames(text) : Buffer.from(text)]
-    }),
+    files.map((file) => [file.replace(/\.\w+$/, ''), Buffer.concat(eventsIn(dialect, file).map(toBytes))]),
   )
 }
+
+/** What the text of a fixture begins with, in one event. */
+const firstWord = '"Hello"'
+
+/** The stream `text` of a dialect, one piece an event, with so many words in the place of its first: `w0 w1 …`. */
+export function sampleStream(dialect: string, count: number): readonly Uint8Array[] {
+  const file = readdirSync(join(fixtures, dialect)).find((name) => /^text\.(sse|jsonl)$/.test(name))
+  const events = eventsIn(dialect, file ?? 'text.sse')
+  const words = Array.from({ length: count }, (_, index) => `"w${index} "`)
+  const told = events.findIndex(({ text }) => text.includes(firstWord))
+  if (told < 0) throw new Error(`fixtures/${dialect}/${file} has no event that says ${firstWord}`)
+  const many = words.map((word) => {
+    const { text, isAws } = events[told]!
+    return { text: text.replace(firstWord, word), isAws }
+  })
+  return events.toSpliced(told, 1, ...many).map(toBytes)
+}
+
+interface Written {
+  readonly text: string
+  /** One line of JSON, in place of a binary frame. */
+  readonly isAws: boolean
+}
+
+/** The events that a file tells, one by one. */
+function eventsIn(dialect: string, file: string): Written[] {
+  const text = readFileSync(join(fixtures, dialect, file), 'utf8')
+  const isAws = file.endsWith('.jsonl')
+  const events = isAws ? text.trim().split('\n') : text.split(/(?<=\n\n)/)
+  return events.map((event) => ({ text: event, isAws }))
+}
+
+const toBytes = ({ text, isAws }: Written): Uint8Array => (isAws ? toFrames(text) : Buffer.from(text))
 
 const codec = new EventStreamCodec(toUtf8, fromUtf8)
 

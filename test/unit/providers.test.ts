@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { ProviderSettings } from '../../src/config.ts'
 import { GatewayError } from '../../src/errors.ts'
 import { createProviders } from '../../src/providers/providers.ts'
+import type { ProviderRow } from '../../src/providers/row.ts'
 import { providers as rows, table } from '../../src/providers/table.ts'
 
 const local = { ollama: {}, vllm: {} }
@@ -136,9 +137,19 @@ const spellings: [slug: string, path: string, url: string][] = [
 ]
 
 describe('the table', () => {
-  test('every row has a path that is tested below', () => {
-    expect(Object.keys(table).filter((slug) => !spellings.some(([tested]) => tested === slug))).toEqual([])
+  const isPlain = ({ base_url, paths, target }: ProviderRow) => !paths && !target && !base_url.includes('{')
+
+  test('every row with rules of its own has a path that is tested below', () => {
+    const ruled = Object.entries(table).filter(([, row]) => !isPlain(row))
+    expect(ruled.filter(([slug]) => !spellings.some(([tested]) => tested === slug))).toEqual([])
   })
+
+  test.each(Object.entries(table).filter(([, row]) => isPlain(row)))(
+    '%s takes paths as they are',
+    (slug, { base_url }) => {
+      expect(resolve(slug, 'some/path?a=%20')).toBe(`${base_url}/some/path?a=%20`)
+    },
+  )
 
   test.each(Object.entries(table))(
     '%s has a base URL, a way to authenticate, and rules that add up',

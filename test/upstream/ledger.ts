@@ -11,6 +11,8 @@ export interface Entry {
   readonly headers: IncomingMessage['headers']
   /** Names as they were sent, and values, in turn. */
   readonly rawHeaders: readonly string[]
+  /** Of the other end of its connection. */
+  readonly port: number
   /** Up to 64 KiB. */
   body: string
   bodyBytes: number
@@ -70,7 +72,8 @@ export class Ledger {
   open(request: IncomingMessage): Entry {
     const { method = '', url: path = '', headers, rawHeaders } = request
     const id = this.#nextId++
-    const start = { id, method, path, headers, rawHeaders, startedAt: now() }
+    const port = request.socket.remotePort ?? 0
+    const start = { id, method, path, headers, rawHeaders, port, startedAt: now() }
     const entry: Entry = { ...start, body: '', bodyBytes: 0, eventsSent: 0 }
     this.#entries.set(id, entry)
     this.#open.add(entry)

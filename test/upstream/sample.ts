@@ -13,11 +13,8 @@ const paths: Readonly<Record<string, string>> = {
   'openai-responses': '/responses',
 }
 
-/** The stream of an answer of so many words, `w0 w1 …`, by the name of its dialect: one piece an event. */
-export function sampleStream(dialect: string, count: number): readonly Uint8Array[] {
-  const words = Array.from({ length: count }, (_, index) => `w${index} `)
-  return streamOf(dialect, { words, calls: [], thought: '', model: 'm' })
-}
+/** Whether the emulator speaks a dialect: then it can be made to say anything. */
+export const isSpoken = (dialect: string): boolean => dialect in paths
 
 /** The whole answer of a model that says this. */
 export const wholeOf = (dialect: string, say: Say): unknown => wireFor(dialect).single(say, {})

@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs'
+import { chmodSync, closeSync, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Env, Given } from '../src/index.ts'
 import { createManagement } from '../src/manage/app.ts'
@@ -49,8 +49,12 @@ export async function givenBy(env: Env | undefined, data: string | undefined): P
  * @throws the file system's errors, for a folder that cannot be had
  */
 export async function openSqlite(folder: string, name: string): Promise<Sql> {
-  mkdirSync(folder, { recursive: true })
-  const db = await open(join(folder, `${name}.sqlite`))
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const file = join(folder, `${name}.sqlite`)
+  // Nobody else's to read; what SQLite puts beside it gets the same.
+  closeSync(openSync(file, 'a', 0o600))
+  chmodSync(file, 0o600)
+  const db = await open(file)
   db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = ${busyMs}`)
   const prepared = new Map<string, Prepared>()
   const prepare = (text: string): Prepared => {

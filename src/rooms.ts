@@ -60,6 +60,8 @@ export function createRooms(base: Base): Rooms {
   const tokens = createTokens(config.tokens)
   const sessions = createSessionTokens(tokens, env.TRUNKLINE_SESSION_SECRET)
   let keyrings: Usable['keyrings'] = new Map()
+  let epochs: Usable['epochs'] = new Map()
+  let epoch = ''
   /** A provider's key in the configuration comes before one that is stored for whoever names none. */
   const keysOf = (gateway: string): KeySource => ({
     async find(slug, alias) {
@@ -75,7 +77,8 @@ export function createRooms(base: Base): Rooms {
     found: (slug) => keyrings.get(gateway)?.found(slug) ?? [],
   })
 
-  const toRoom = createToRoom(base, { providers, tokens, sessions, keysOf })
+  const epochOf = (gateway: string): string => `${epochs.get(gateway) ?? ''} ${epoch}`
+  const toRoom = createToRoom(base, { providers, tokens, sessions, keysOf, epochOf })
   const configured = new Map(config.gateways.map((settings) => [settings.id, toRoom(settings)]))
   let rooms: ReadonlyMap<string, Room> = configured
 
@@ -85,13 +88,15 @@ export function createRooms(base: Base): Rooms {
     return known && JSON.stringify(known.settings) === JSON.stringify(settings) ? known : toRoom(settings)
   }
 
-  const apply = ({ gateways, tokens: stored, providers: custom, keyrings: rings }: Usable): void => {
+  const apply = ({ gateways, tokens: stored, providers: custom, ...usable }: Usable): void => {
     const isDeclared = (id: string) => config.declaresGateways && configured.has(id)
     const made = gateways.filter(({ id }) => !isDeclared(id)).map(keepOrMake)
     rooms = new Map([...configured, ...made.map((room): [string, Room] => [room.settings.id, room])])
     tokens.replace(stored)
     providers.replace(custom, runtime.report)
-    keyrings = rings
+    keyrings = usable.keyrings
+    epochs = usable.epochs
+    epoch = usable.epoch
   }
 
   const live = base.settings?.hold(apply, runtime.report)
@@ -116,12 +121,14 @@ interface Shared {
   readonly tokens: LiveTokens
   readonly sessions: SessionTokens
   readonly keysOf: (gateway: string) => KeySource
+  /** What kept answers of a gateway belong to. */
+  readonly epochOf: (gateway: string) => string
 }
 
 /** Makes the room of one gateway's settings. */
 function createToRoom(
   base: Base,
-  { providers, tokens, sessions, keysOf }: Shared,
+  { providers, tokens, sessions, keysOf, epochOf }: Shared,
 ): (settings: GatewaySettings) => Room {
   const { config, runtime, assemble, compat, writer, counters, cache } = base
   const takesUsage = (slug: string) => providers.get(slug)?.takesUsage ?? false
@@ -149,6 +156,7 @@ function createToRoom(
       assemble,
     }
     const [send, dial] = [createSend(own, runtime), createDial(own, runtime)]
+    const ownEpoch = settings.cache_invalidate_on_update ? JSON.stringify(settings) : ''
     const pipeline = createPipeline({
       settings,
       providers: own,
@@ -157,6 +165,7 @@ function createToRoom(
       pricing,
       takesUsage,
       cache,
+      cacheEpoch: () => ownEpoch + epochOf(id),
       counters,
       recording,
       runtime,

@@ -1,8 +1,7 @@
 import { get } from 'node:http'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { connect } from './client.ts'
-import { type RuntimeName, runtimes, type Started, startEmulator, startGateway } from './launch.ts'
+import { chat, connect } from './client.ts'
+import { freePort, type RuntimeName, runtimes, type Started, startEmulator, startGateway } from './launch.ts'
 import { managerOf } from './manager.ts'
 
 const masterKey = (byte: number): string => Buffer.alloc(32, byte).toString('base64')
@@ -224,13 +223,41 @@ test('two processes of different runtimes share a store, each knowing of the oth
   await one.stop()
 })
 
+test('what one process must forget of the cache, the other forgets within 30 s', {
+  timeout: 90_000,
+}, async () => {
+  const env = { TRUNKLINE_TOKEN: token }
+  const one = await startGateway('node', config(), env)
+  const other = await startBeside(one, 'deno', env)
+  const manage = managerOf(one.url, token)
+  const settings = { id: 'kept', cache_ttl: 3_600 }
+  await manage('POST', '/gateways', settings)
+  const ask = async ({ url }: Started) => {
+    const response = await fetch(`${url}/v1/default/kept/openai/chat/completions`, {
+      method: 'POST',
+      body: JSON.stringify(chat('same')),
+      headers: { 'content-type': 'application/json', 'cf-aig-authorization': token },
+    })
+    await response.text()
+    return response.headers.get('cf-aig-cache-status') ?? response.status
+  }
+  await expect.poll(() => ask(other), { timeout: 30_000, interval: 500 }).toBe('HIT')
+  expect(await ask(one)).toBe('HIT')
+  await manage('DELETE', '/gateways/kept')
+  await manage('POST', '/gateways', settings)
+  await expect.poll(() => ask(other), { timeout: 30_000, interval: 500 }).toBe('MISS')
+  await expect.poll(() => ask(other)).toBe('HIT')
+  await manage('PUT', '/gateways/kept', { cache_invalidate_on_update: true })
+  await expect.poll(() => ask(other), { timeout: 30_000, interval: 500 }).toBe('MISS')
+  await other.terminate()
+  await one.stop()
+})
+
 /** A process on another port, with the folder of one that runs. */
 async function startBeside(
   one: Started,
   runtime: RuntimeName,
   env: Record<string, string>,
 ): Promise<Started> {
-  const port = 1_024 + ((Number(new URL(one.url).port) + 7_919) % 60_000)
-  await sleep(0)
-  return startGateway(runtime, config(), env, [], { ...one, url: `http://127.0.0.1:${port}` })
+  return startGateway(runtime, config(), env, [], { ...one, url: `http://127.0.0.1:${await freePort()}` })
 }

@@ -27,8 +27,15 @@ const start = (runtime: RuntimeName, again?: Started): Promise<Started> => {
   return startGateway(runtime, config, {}, [], again)
 }
 
+/** What a client knows of an answer that it has had. */
+interface Had {
+  readonly id: string
+  readonly cacheStatus: string | null
+  readonly endedAt: number
+}
+
 /** One request of a mix: single, streamed, failed, left in the middle, cached. Its tag is its event id. */
-async function ask(gateway: Started, key: string, index: number): Promise<void> {
+async function ask(gateway: Started, key: string, index: number): Promise<Had> {
   const kind = index % 5
   const tag = `${key}-${index}`
   const leaver = new AbortController()
@@ -50,24 +57,28 @@ async function ask(gateway: Started, key: string, index: number): Promise<void> 
   const reader = response.body?.getReader()
   for (let part = await reader?.read(); part && !part.done; part = await reader?.read())
     if (kind === 3) leaver.abort()
+  return { id: tag, cacheStatus: response.headers.get('cf-aig-cache-status'), endedAt: now() }
 }
 
-/** Ask `count` times, so many at once; `each` is told how many are done. Faults are the gateway's death. */
+/** Ask `count` times, so many at once; `each` is told how many are done. Faults are leavers, and the gateway's death. */
 async function askAll(
   gateway: Started,
   key: string,
   count: number,
   each?: (done: number) => void,
-): Promise<void> {
+): Promise<Had[]> {
+  const had: Had[] = []
   let next = 0
   let done = 0
   const worker = async () => {
     while (next < count && gateway.exitCode() === null) {
-      await ask(gateway, key, next++).catch(() => undefined)
+      const one = await ask(gateway, key, next++).catch(() => undefined)
+      if (one) had.push(one)
       each?.(++done)
     }
   }
   await Promise.all(Array.from({ length: inFlight }, worker))
+  return had
 }
 
 interface Row {
@@ -101,6 +112,17 @@ async function readLedger(key: string): Promise<Entry[]> {
 }
 
 const tagOf = ({ headers }: Entry): string => String(headers['x-tag'])
+/** Who was told that nobody was asked for it, and of whom that was recorded. */
+const hitsOf = (had: readonly Had[]): string[] =>
+  had
+    .filter(({ cacheStatus }) => cacheStatus === 'HIT')
+    .map(({ id }) => id)
+    .toSorted()
+const cachedIn = (rows: readonly Row[]): string[] =>
+  rows
+    .filter(({ cached }) => cached)
+    .map(({ event_id }) => event_id)
+    .toSorted()
 const outcomes = (rows: readonly Row[], key: string, kind: number): string[] => [
   ...new Set(
     rows
@@ -115,11 +137,13 @@ describe.each(runtimes)('%s', (runtime) => {
   test(`of ${count} requests, every one has its record after a stop`, { timeout: 120_000 }, async () => {
     const gateway = await start(runtime)
     const key = newKey()
-    await askAll(gateway, key, count)
+    const had = await askAll(gateway, key, count)
     expect(await gateway.terminate()).toBe(0)
     const rows = readRows(gateway, runtime).filter(({ event_id }) => event_id.startsWith(key))
     const entries = await readLedger(key)
     expect(rows).toHaveLength(count)
+    expect(new Set(rows.map(({ event_id }) => event_id)).size).toBe(count)
+    expect(hitsOf(had)).toEqual(cachedIn(rows))
     const asked = rows.filter(({ cached }) => !cached)
     expect(asked).toHaveLength(entries.length)
     const tagged = entries.filter((entry) => entry.headers['x-tag']).map(tagOf)
@@ -144,7 +168,7 @@ describe.each(runtimes)('%s', (runtime) => {
     const key = newKey()
     let killedAt = 0
     let killed: Promise<void> | undefined
-    await askAll(gateway, key, count, (done) => {
+    const had = await askAll(gateway, key, count, (done) => {
       if (done < count / 2 || killed) return
       killedAt = now()
       killed = gateway.kill()
@@ -154,10 +178,20 @@ describe.each(runtimes)('%s', (runtime) => {
     const entries = await readLedger(key)
     expect(entries.length).toBeGreaterThan(count / 3)
     const again = await start(runtime, gateway)
-    await ask(again, key, 0)
+    await ask(again, key, count)
     expect(await again.terminate()).toBe(0)
-    const ids = new Set(readRows(again, runtime).map(({ event_id }) => event_id))
-    const known = new Set(entries.map(tagOf))
+    const rows = readRows(again, runtime)
+    const ids = new Set(rows.map(({ event_id }) => event_id))
+    // Nothing twice, and nothing that neither the provider nor a client knows of.
+    expect(rows).toHaveLength(ids.size)
+    const uncached = rows.filter(({ event_id, cached }) => event_id !== `${key}-${count}` && !cached)
+    expect(uncached.length).toBeLessThanOrEqual(entries.length)
+    const told = had.filter(({ endedAt }) => endedAt < killedAt - lossMs)
+    expect(told.filter(({ id }) => !ids.has(id))).toEqual([])
+    const toldIds = new Set(told.map(({ id }) => id))
+    expect(hitsOf(told).length).toBeGreaterThan(10)
+    expect(hitsOf(told)).toEqual(cachedIn(rows.filter(({ event_id }) => toldIds.has(event_id))))
+    const known = new Set([...entries.map(tagOf), `${key}-${count}`])
     for (const id of ids) if (Number(id.slice(key.length + 1)) % 5 !== 4) expect(known).toContain(id)
     const older = entries.filter((entry) => {
       const endedAt = entry.finishedAt ?? entry.closedAt ?? Number.POSITIVE_INFINITY

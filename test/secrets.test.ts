@@ -144,6 +144,12 @@ function bytesBelow(folder: string): Buffer {
   return Buffer.concat(files.filter((file) => statSync(file).isFile()).map((file) => readFileSync(file)))
 }
 
+/** Files that others than their owner may read or write. */
+const openTo = (folder: string): string[] =>
+  [folder, ...readdirSync(folder, { encoding: 'utf8' }).map((file) => join(folder, file))].filter(
+    (file) => (statSync(file).mode & 0o077) !== 0,
+  )
+
 const found = (bytes: Buffer | string): string[] =>
   Object.entries(secrets)
     .filter(([, secret]) => bytes.includes(secret))
@@ -185,6 +191,7 @@ describe.each(runtimes)('%s', (runtime) => {
       'dialled',
       'live',
     ])
+    if (runtime !== 'workers') expect(openTo(join(gateway.folder ?? '', 'data'))).toEqual([])
     expect(await gateway.terminate()).toBe(0)
     const files = bytesBelow(join(gateway.folder ?? '', 'data'))
     // It has been recorded, and the secrets in it were taken out.

@@ -96,6 +96,21 @@ describe('starting', () => {
     await rm(folder, { recursive: true, force: true })
   })
 
+  test.each(['SIGTERM', 'SIGKILL'] as const)(
+    'workerd that does not end is ended after %s',
+    async (signal) => {
+      const gateway = await startGateway('workers', {})
+      const childOf = async (pid: number) =>
+        Number((await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')).split(' ')[0])
+      const workerd = await childOf(await childOf(gateway.pid))
+      process.kill(workerd, 'SIGSTOP')
+      await (signal === 'SIGTERM' ? gateway.terminate() : gateway.kill())
+      await expect
+        .poll(() => readFile(`/proc/${workerd}/stat`).then(String, () => 'gone'))
+        .toMatch(/^gone|\) Z /)
+    },
+  )
+
   for (const runtime of runtimes) {
     test(`${runtime} prints one line and no address of a provider that breaks off, and nothing of a client that leaves`, async () => {
       const emulator = await startEmulator()

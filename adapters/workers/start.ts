@@ -20,14 +20,14 @@ const stopMs = 3_000
 const pollMs = 20
 
 /**
- * Keeps workerd out of reach of signals to the whole group, as Ctrl-C sends them, since it would end at once; ends it
- * with the signal that is written to the keeper, or with KILL when the writer is gone.
+ * Keeps workerd out of reach of signals to the whole group, as Ctrl-C sends them, since it would end at once; sends it
+ * the signals that are written to the keeper, and KILL when the writer is gone.
  */
 const keeper = `
 exec 3<&0
 workerd serve "$0" --experimental < /dev/null &
 worker=$!
-{ read -r signal <&3; kill -"\${signal:-KILL}" $worker; } &
+{ while read -r signal <&3; do kill -"$signal" $worker; done; kill -KILL $worker; } &
 wait $worker
 code=$?
 kill $! 2> /dev/null
@@ -57,8 +57,10 @@ await launch('workers', async (_config, options, input) => {
     url: toUrl(options.host, port),
     async stop() {
       await untilWritten(server.url)
-      child.stdin.end('TERM\n')
+      child.stdin.write('TERM\n')
+      const late = setTimeout(() => child.stdin.end(), stopMs)
       await ended
+      clearTimeout(late)
       await rm(folder, { recursive: true, force: true })
     },
   }
@@ -85,7 +87,8 @@ async function untilReady(url: string, ended: Promise<void>): Promise<void> {
 /** workerd has no word for a Worker whose end is near, so what waits to be recorded is waited for here. */
 async function untilWritten(url: string): Promise<void> {
   for (const until = Date.now() + stopMs; Date.now() < until; await sleep(pollMs)) {
-    const health = await fetch(`${url}/health`).catch(() => undefined) // it has gone by itself
+    const signal = AbortSignal.timeout(stopMs)
+    const health = await fetch(`${url}/health`, { signal }).catch(() => undefined) // it has gone by itself
     const { logs } = ((await health?.json().catch(() => undefined)) ?? {}) as { logs?: { waiting: number } }
     if (!logs?.waiting) return
   }

@@ -37,7 +37,7 @@ const methods: { readonly [K in keyof Stores]: readonly (keyof Stores[K] & strin
   ],
   counters: ['take', 'settle', 'flush'],
   cache: ['get', 'put', 'clear'],
-  settings: ['revision', 'read', 'change', 'audit', 'auditCount'],
+  settings: ['revision', 'read', 'change', 'note', 'audit', 'auditCount'],
 }
 
 /** Calls a method of a store that an object holds. Values must be structured-cloneable, which those of stores are. */

@@ -3,7 +3,7 @@ import { type LogOrder, type LogQuery, type Logs, logKeys, type StoredLog } from
 import { ManageError, type Outcome, paging } from './answer.ts'
 import type { Desk } from './desk.ts'
 import { filters, flatFilters, fromFlat } from './filters.ts'
-import { type Asked, change, type Route, route, toTime } from './route.ts'
+import { type Asked, type Deed, type Route, route, toTime } from './route.ts'
 
 const orders = Object.keys(logKeys).filter((key): key is LogOrder => !key.startsWith('metadata.'))
 const direction = z.enum(['asc', 'desc']).optional()
@@ -86,7 +86,8 @@ export const logRoutes: readonly Route[] = [
     async handle(asked) {
       const { query, params } = asked
       const logs = await logsOf(asked.desk)
-      await note(asked, 'logs.delete', `gateways/${params.gateway}/logs`)
+      const fields = [...new Set(new URL(asked.request.url).searchParams.keys())]
+      await note(asked, { action: 'logs.delete', target: `gateways/${params.gateway}/logs`, fields })
       await logs.remove({
         gateway: params.gateway ?? '',
         filters: query.filters,
@@ -132,8 +133,11 @@ export const logRoutes: readonly Route[] = [
         ...rest,
         ...(metadata !== undefined && { metadata: metadata && JSON.stringify(metadata) }),
       }
-      const isThere = await logs.patch(gateway, id, changed)
-      const found = isThere ? await logs.get(gateway, id) : undefined
+      if (!(await logs.get(gateway, id))) throw new ManageError('not_found')
+      const target = `gateways/${gateway}/logs/${id}`
+      await note(asked, { action: 'log.update', target, fields: Object.keys(body) })
+      await logs.patch(gateway, id, changed)
+      const found = await logs.get(gateway, id)
       if (!found) throw new ManageError('not_found')
       return { result: toResult(found) }
     },
@@ -204,14 +208,11 @@ async function logsOf({ logs, flush }: Desk): Promise<Logs> {
 }
 
 /** A deed that changes nothing of the configuration; noted all the same, where that is possible. */
-async function note(asked: Asked, action: string, target: string): Promise<void> {
-  if (!asked.desk.rooms.live) return
-  const fields = [...new Set(new URL(asked.request.url).searchParams.keys())]
-  const { gateway } = asked.params
-  await change(asked, { action, target, fields, ...(gateway !== undefined && { gateway }) }, () => ({
-    changes: [],
-    result: undefined,
-  }))
+async function note(
+  { desk, access, params: { gateway } }: Pick<Asked, 'desk' | 'access' | 'params'>,
+  deed: Pick<Deed, 'action' | 'target'> & { readonly fields: readonly string[] },
+): Promise<void> {
+  await desk.rooms.live?.note({ principal: access.name, gateway_id: gateway ?? null, ...deed })
 }
 
 /** Characters of a body that are told with its log. */

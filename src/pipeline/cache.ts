@@ -11,6 +11,8 @@ import type { Attempt } from './record.ts'
 /** What a cache stage is made of. */
 export interface CacheOptions {
   readonly cache: Cache
+  /** What kept answers belong to, now: those of another epoch are given to nobody, wherever they are kept. */
+  readonly epoch: () => string
   /** Seconds; null: only for requests that ask for it. */
   readonly ttl: number | null
   /** Watches an answer that no provider was asked for. */
@@ -23,6 +25,8 @@ export interface CacheOptions {
 
 /** For requests with a key of their own, where no time is set (contract 5). */
 const keyedSeconds = 300
+/** Of a stream whose events are kept apart; one of more comes at once. A database takes a value of 2 MB. */
+const eventsMax = 50_000
 /**
  * Calls of models, which a gateway's `cache_ttl` is for; what else goes to a provider may change something there, and
  * is kept only where the request asks for it.
@@ -42,7 +46,7 @@ export function createCacheStage(options: CacheOptions): Stage {
   return async (call, next) => {
     const ttl = ttlOf(call, options.ttl)
     if (ttl === undefined) return next(call)
-    const key = await keyOf(call)
+    const key = await keyOf(call, options.epoch())
     const entry = await cache
       .get(key)
       .catch((error: unknown) => runtime.report('cache cannot be read', error))
@@ -74,17 +78,17 @@ function ttlOf({ steps }: Call, own: number | null): number | undefined {
  * A digest of all that a request holds, credentials among it: nobody is served what another's key has paid for.
  * Bodies are the same where their bytes are.
  */
-async function keyOf({ gateway, principal, steps }: Call): Promise<string> {
+async function keyOf({ gateway, principal, steps }: Call, epoch: string): Promise<string> {
   const { cacheKey } = steps[0].options
   // What one API has made of an answer is nothing to the clients of another.
   const made = steps.flatMap(({ translation: to }) => (to ? [[to.name(), to.isStream]] : []))
-  if (cacheKey !== undefined) return sha256(JSON.stringify([gateway, cacheKey, ...made]))
+  if (cacheKey !== undefined) return sha256(JSON.stringify([gateway, epoch, cacheKey, ...made]))
   const parts = steps.map(async ({ provider, method, url, headers, body, options, translation }) => {
     const kept = [...headers].filter(([name]) => !passing.test(name)).sort()
     const asked = [provider, method, url.href, options.byokAlias, kept, await textOf(body)]
     return [...asked, translation?.name()]
   })
-  return sha256(JSON.stringify([gateway, principal.credential, await Promise.all(parts)]))
+  return sha256(JSON.stringify([gateway, epoch, principal.credential, await Promise.all(parts)]))
 }
 
 async function textOf(body: Step['body']): Promise<unknown> {
@@ -137,7 +141,7 @@ function toEntry({ result, body, events }: Landed, ttl: number): CacheEntry {
     status: result.response.status,
     headers: [...result.response.headers].filter(([name]) => name !== 'set-cookie'),
     body,
-    events: isStream ? events.map(([end, at]) => [end, at - first]) : [],
+    events: isStream && events.length <= eventsMax ? events.map(([end, at]) => [end, at - first]) : [],
     step: result.step,
     expiresAt: Date.now() + ttl * 1_000,
   }

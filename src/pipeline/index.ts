@@ -22,6 +22,8 @@ export interface PipelineOptions {
   readonly send: Send
   readonly dial: DialProvider
   readonly cache: Cache
+  /** What kept answers belong to, now. */
+  readonly cacheEpoch: () => string
   readonly counters: Counters
   readonly recording: Recording | undefined
   readonly pricing: Pricing
@@ -43,14 +45,26 @@ export interface Pipeline {
  * it costs nothing; each try is held against what it may use up, and recorded.
  */
 export function createPipeline(options: PipelineOptions): Pipeline {
-  const { settings, providers, send, dial, cache, counters, recording, pricing, takesUsage, runtime } =
-    options
+  const {
+    settings,
+    providers,
+    send,
+    dial,
+    cache,
+    cacheEpoch,
+    counters,
+    recording,
+    pricing,
+    takesUsage,
+    runtime,
+  } = options
   const asksUsage = (provider: string) => settings.stream_usage !== false && takesUsage(provider)
   const stages: readonly Stage[] = [
     shapeErrors,
     createGrantStage(counters),
     createCacheStage({
       cache,
+      epoch: cacheEpoch,
       ttl: settings.cache_ttl ?? null,
       record: (attempt, response) => recordHit(attempt, response, { pricing, recording }),
       runtime,

@@ -131,10 +131,11 @@ class AttemptRecord implements Watch {
   #isOver = false
 
   constructor(init: RecordInit) {
-    const { attempt, recording } = init
+    const { attempt, recording, isHit } = init
     this.#init = init
     this.#recording = (attempt.step.options.collectLog ?? recording?.isOn) ? recording : undefined
-    const isFirst = attempt.index === 0 && attempt.number === 1
+    // What was kept of a later step is all that is recorded of its request.
+    const isFirst = isHit || (attempt.index === 0 && attempt.number === 1)
     this.id = isFirst ? attempt.call.requestId : newId()
   }
 

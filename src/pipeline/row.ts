@@ -1,3 +1,4 @@
+import { byteLength } from '../cut.ts'
 import type { LogRow } from '../store/logs.ts'
 import type { Account, Call, Ending, Step } from '../types.ts'
 
@@ -109,7 +110,7 @@ function toSpent({ usage, cost }: Account): Spent {
 export function sizeOf({ body, headers }: Step): number | null {
   if (body === null) return 0
   if (body instanceof Uint8Array) return body.byteLength
-  if (typeof body === 'string') return body.length
+  if (typeof body === 'string') return byteLength(body)
   const length = headers.get('content-length')
   return length === null ? null : Number(length)
 }

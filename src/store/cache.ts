@@ -24,17 +24,20 @@ export interface Cache {
 const memoryBytes = 33_554_432
 /** Of an entry, beside its body. */
 const entryBytes = 1_024
+/** Of one of its events. */
+const eventBytes = 64
 
 interface Held {
   readonly gateway: string
   readonly entry: CacheEntry
 }
 
-const sizeOf = ({ entry }: Held): number => entry.body.byteLength + entryBytes
+const sizeOf = ({ entry }: Held): number =>
+  entry.body.byteLength + entry.events.length * eventBytes + entryBytes
 
 /**
  * A cache in memory, alone or in front of another. What the other one has is not looked for twice while it stays in
- * memory; a `clear` elsewhere is not noticed.
+ * memory; a `clear` elsewhere is not noticed, so what must be forgotten everywhere gets other keys.
  */
 export function createMemoryCache(behind?: Cache, now: () => number = Date.now): Cache {
   /** Oldest use first. */

@@ -108,6 +108,8 @@ export interface ConfigStore {
   read(): Promise<Stored>
   /** Make changes together. False, and nothing is changed, when `since` is no longer the revision. */
   change(since: number, changes: readonly Change[], entry: Omit<AuditEntry, 'revision'>): Promise<boolean>
+  /** Enter what changed elsewhere than here. It is a revision as well, and never comes too late to be one. */
+  note(entry: Omit<AuditEntry, 'revision'>): Promise<void>
   /** The audit trail, newest first. */
   audit(page: { readonly limit: number; readonly offset: number }): Promise<AuditEntry[]>
   /** Entries in the audit trail. */

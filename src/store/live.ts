@@ -26,6 +26,8 @@ export interface Live {
    * what `decide` throws.
    */
   change(decide: (stored: Stored) => Decided | Promise<Decided>): Promise<void>
+  /** Enter into the audit trail what changes nothing that is held. */
+  note(entry: Decided['entry']): Promise<void>
 }
 
 /** Prepares what is stored, each time it has changed; what it gives back puts it to work, and must not throw. */
@@ -33,7 +35,7 @@ export type Prepare = (stored: Stored) => Promise<() => void>
 
 /**
  * Hold what a store has. A store that cannot be reached costs changes, with a word to `report`, and no request: what was
- * held stays in force.
+ * held stays in force. Ages are told by a clock that nobody sets.
  */
 export function createLive(
   store: ConfigStore,
@@ -49,7 +51,7 @@ export function createLive(
 
   const ask = async (): Promise<Stored> => {
     const number = ++asked
-    const since = Date.now()
+    const since = performance.now()
     const revision = await store.revision()
     const stored = revision === held.revision ? held : await store.read()
     const apply = stored === held ? undefined : await prepare(stored)
@@ -64,16 +66,16 @@ export function createLive(
 
   const askBeside = (): Promise<void> => {
     // Not shared for long: on Workers it may belong to a request that has been cut off, and never end.
-    if (pending && Date.now() - pending.since < waitMs) return pending.done
+    if (pending && performance.now() - pending.since < waitMs) return pending.done
     const done = ask().then(
       () => undefined,
       (error: unknown) => {
         if (failedAt < heldAt || failedAt === Number.NEGATIVE_INFINITY)
           report('the configuration cannot be read', error)
-        failedAt = Date.now()
+        failedAt = performance.now()
       },
     )
-    const own = { done, since: Date.now() }
+    const own = { done, since: performance.now() }
     pending = own
     void done.then(() => {
       if (pending === own) pending = undefined
@@ -83,8 +85,8 @@ export function createLive(
 
   return {
     check() {
-      const age = Date.now() - heldAt
-      if (age < freshMs || Date.now() - failedAt < waitMs) return undefined
+      const age = performance.now() - heldAt
+      if (age < freshMs || performance.now() - failedAt < waitMs) return undefined
       const done = askBeside()
       return age < staleMs ? undefined : within(done, waitMs)
     },
@@ -99,6 +101,7 @@ export function createLive(
       }
       await ask()
     },
+    note: (entry) => store.note({ ...entry, created_at: Date.now() }),
   }
 }
 

@@ -1,5 +1,6 @@
 import { type Env, type GatewaySettings, gatewaySettings, type ProviderSettings } from '../config.ts'
-import type { ConfigStore, Stored, StoredKey, StoredProvider, StoredToken } from './config.ts'
+import { sha256 } from '../hash.ts'
+import type { ConfigStore, Stored, StoredGateway, StoredKey, StoredProvider, StoredToken } from './config.ts'
 import { createKeyring, headersPlaceOf, type Keyring, type NextKeyring, placeOf } from './keyring.ts'
 import { createLive, type Live } from './live.ts'
 import { createVault, type Vault } from './vault.ts'
@@ -14,6 +15,10 @@ export interface Usable {
   readonly providers: Readonly<Record<string, ProviderSettings>>
   /** By gateway. */
   readonly keyrings: ReadonlyMap<string, Keyring>
+  /** What kept answers belong to, by gateway: another one once they are no longer to be given. */
+  readonly epochs: ReadonlyMap<string, string>
+  /** The same for all gateways. */
+  readonly epoch: string
 }
 
 /** What changes while running. A part of its own: a gateway without a store goes without. */
@@ -38,9 +43,11 @@ export function createSettings(store: ConfigStore, env: Env): Settings {
       const prepare = async (stored: Stored): Promise<() => void> => {
         const gateways = readGateways(stored, report)
         const providers = await readProviders(stored.provider, vault, report)
+        const epochs = new Map(stored.gateway.map((one) => [one.id, epochOf(one)]))
+        const epoch = await epochOfAll(stored.provider)
         return () => {
           keyrings = toKeyrings(stored, keyrings, vault, report)
-          apply({ gateways, tokens: stored.token, providers, keyrings })
+          apply({ gateways, tokens: stored.token, providers, keyrings, epochs, epoch })
         }
       }
       return createLive(store, prepare, report)
@@ -60,6 +67,16 @@ function toKeyrings(
   const read = (key: StoredKey): Promise<string> => vault.unseal(key.secret, placeOf(key, stored.provider))
   return new Map([...ids].map((id) => [id, createKeyring(keys.get(id) ?? [], read, report, before.get(id))]))
 }
+
+/** One that is made anew is another gateway; one that asks for it is another with each change. */
+const epochOf = ({ created_at, modified_at, settings }: StoredGateway): string =>
+  `${created_at} ${settings.cache_invalidate_on_update ? modified_at : ''}`
+
+/** What a provider was asked before it changed may be answered differently now. */
+const epochOfAll = async (providers: readonly StoredProvider[]): Promise<string> =>
+  providers.length === 0
+    ? ''
+    : sha256(JSON.stringify(providers.map(({ id, modified_at }) => [id, modified_at])))
 
 function readGateways({ gateway }: Stored, report: Report): GatewaySettings[] {
   return gateway.flatMap(({ id, settings }) => {

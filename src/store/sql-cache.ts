@@ -4,7 +4,7 @@ import { migrate, type Sql, type SqlRow, type Statement } from './sql.ts'
 
 /** A value of some stores is no larger than 2 MB. */
 const partBytes = 1_048_576
-/** Bytes of bodies in the database; past it the ones that expire first go. */
+/** Bytes in the database; past it the ones that expire first go. */
 const storeBytes = 1_073_741_824
 /** Entries that come within this time are written together: a transaction costs ten times what it writes. */
 const gatherMs = 10
@@ -92,8 +92,9 @@ function toStatements([key, { gateway, entry }]: [string, Waiting]): Statement[]
     const bytes = body.subarray(part * partBytes, (part + 1) * partBytes)
     return ['INSERT INTO cache_parts (key, part, bytes) VALUES (?, ?, ?)', key, part, bytes]
   })
+  const text = JSON.stringify(head)
   return [
-    [upsert, key, gateway, expiresAt, body.byteLength, JSON.stringify(head)],
+    [upsert, key, gateway, expiresAt, body.byteLength + text.length, text],
     ['DELETE FROM cache_parts WHERE key = ?', key],
     ...parts,
   ]

@@ -19,6 +19,8 @@ const steps = [
 ]
 const insertEntry =
   'INSERT INTO audit (revision, created_at, principal, action, target, gateway_id, fields) VALUES (?, ?, ?, ?, ?, ?, ?)'
+const insertNext =
+  'INSERT INTO audit (revision, created_at, principal, action, target, gateway_id, fields) SELECT coalesce(max(revision), 0) + 1, CAST(? AS BIGINT), ?, ?, ?, ?, ? FROM audit'
 const put =
   'INSERT INTO config (kind, id, body) VALUES (?, ?, ?) ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body'
 
@@ -57,6 +59,15 @@ export function createSqlConfig(sql: Sql): ConfigStore {
         if ((await revision()) !== since) return false
         throw error
       }
+    },
+    async note(entry) {
+      await (await open()).batch([
+        [insertNext, ...toValues(entry)],
+        [
+          'DELETE FROM audit WHERE revision <= (SELECT max(revision) FROM audit) - CAST(? AS BIGINT)',
+          auditRows,
+        ],
+      ])
     },
     async audit({ limit, offset }) {
       const text = 'SELECT * FROM audit ORDER BY revision DESC LIMIT ? OFFSET ?'

@@ -237,6 +237,39 @@ function gatewayTests(target: Target): void {
     expect(await ask()).toBe('MISS')
   })
 
+  test('what is asked before an update, and answered after it, is not given to whoever asks then', async () => {
+    const id = await makeGateway(manage, { cache_ttl: 300, cache_invalidate_on_update: true })
+    const ask = async (key: string) => {
+      const headers = { ...admin, ...upstream({ key, delay: 700 }), 'cf-aig-cache-key': 'same' }
+      const response = await post(at(target, '/openai/chat/completions', id), chat('same'), headers)
+      await response.text()
+      return response.headers.get('cf-aig-cache-status')
+    }
+    const key = newKey()
+    const early = ask(key)
+    await expect.poll(async () => (await ledger(target, key)).length).toBe(1)
+    await manage('PUT', `/gateways/${id}`, { retry_delay: 5 })
+    expect(await early).toBe('MISS')
+    expect(await ask(newKey())).toBe('MISS')
+    await expect.poll(() => ask(newKey())).toBe('HIT')
+  })
+
+  test('a gateway made anew has no answers of the one before', async () => {
+    const id = await makeGateway(manage, { cache_ttl: 300 })
+    const ask = async () => {
+      const response = await post(at(target, '/openai/chat/completions', id), chat('same'), admin)
+      await response.text()
+      return response.headers.get('cf-aig-cache-status')
+    }
+    expect(await ask()).toBe('MISS')
+    await expect.poll(ask).toBe('HIT')
+    await manage('PUT', `/gateways/${id}`, { retry_delay: 5 })
+    expect(await ask()).toBe('HIT')
+    await manage('DELETE', `/gateways/${id}`)
+    await manage('POST', '/gateways', { id, cache_ttl: 300, retry_delay: 5 })
+    expect(await ask()).toBe('MISS')
+  })
+
   test('what the configuration declares is seen, and is not changed here', async () => {
     const seen = await manage('GET', '/gateways/locked')
     expect(seen.result).toMatchObject({ id: 'locked', source: 'configuration', authentication: true })
@@ -630,6 +663,62 @@ function scopeTests(target: Target): void {
     expect(text).not.toContain(secret)
   })
 
+  test('no change is missing from the audit trail, whatever it changes, and nothing else is in it', async () => {
+    const gateway = await makeGateway(manage)
+    const log = await call(target, gateway)
+    const base = `/gateways/${gateway}`
+    const made = async (path: string, body: object): Promise<string> =>
+      (await manage('POST', path, body)).result.id
+    const before = (await manage('GET', '/audit?per_page=1')).result[0].revision
+    await manage('PUT', base, { retry_delay: 7 })
+    await manage('PATCH', `${base}/logs/${log}`, { feedback: 1, metadata: { by: 'eve' } })
+    await manage('PATCH', `${base}/logs/no-such-log`, { feedback: 1 })
+    await manage('DELETE', `${base}/logs?limit=1`)
+    const key = await made(`${base}/provider_configs`, {
+      provider_slug: 'openai',
+      secret: 'sk-of-the-trail-0123',
+    })
+    await manage('DELETE', `${base}/provider_configs/${key}`)
+    await manage('POST', '/provider_configs/rotate')
+    const token = await made('/tokens', { name: newName() })
+    await manage('DELETE', `/tokens/${token}`)
+    const provider = await made('/custom-providers', { name: 'x', slug: newName(), base_url: 'http://x' })
+    await manage('PATCH', `/custom-providers/${provider}`, { name: 'y' })
+    await manage('DELETE', `/custom-providers/${provider}`)
+    await manage('DELETE', base)
+    const { result } = await manage('GET', '/audit?per_page=100')
+    type Entry = Readonly<
+      Record<'action' | 'target' | 'principal', string> & { revision: number; fields: string[] }
+    >
+    const own = (result as Entry[]).filter(({ revision }) => revision > before).toReversed()
+    expect(own.map(({ action, target: what }) => `${action} ${what}`)).toEqual([
+      `gateway.update ${base.slice(1)}`,
+      `log.update ${base.slice(1)}/logs/${log}`,
+      `logs.delete ${base.slice(1)}/logs`,
+      `key.create ${base.slice(1)}/provider_configs/${key}`,
+      `key.delete ${base.slice(1)}/provider_configs/${key}`,
+      'keys.rotate provider_configs/rotate',
+      `token.create tokens/${token}`,
+      `token.revoke tokens/${token}`,
+      `provider.create custom-providers/${provider}`,
+      `provider.update custom-providers/${provider}`,
+      `provider.delete custom-providers/${provider}`,
+      `gateway.delete ${base.slice(1)}`,
+    ])
+    expect(own[1]?.fields).toEqual(['feedback', 'metadata'])
+    expect(new Set(own.map(({ principal }) => principal))).toEqual(new Set(['admin']))
+  })
+
+  test('feedback given by many at once is noted each time', async () => {
+    const gateway = await makeGateway(manage)
+    const log = await call(target, gateway)
+    const path = `/gateways/${gateway}/logs/${log}`
+    const given = Array.from({ length: 20 }, (_, score) => manage('PATCH', path, { score }))
+    for (const { status } of await Promise.all(given)) expect(status).toBe(200)
+    const { result } = await manage('GET', '/audit?per_page=100')
+    expect(result.filter((entry: { target: string }) => entry.target === path.slice(1))).toHaveLength(20)
+  })
+
   test('of changes made at once, none is lost', async () => {
     const ids = await Promise.all(Array.from({ length: 4 }, () => makeGateway(manage)))
     for (const id of ids) expect((await manage('GET', `/gateways/${id}`)).status).toBe(200)
@@ -864,6 +953,30 @@ function analyticsTests(target: Target): void {
       (await manage('GET', `/gateways/${id}/analytics?from=2020-01-01T00:00:00Z&until=2020-01-02T00:00:00Z`))
         .result.points,
     ).toEqual([])
+  })
+
+  test('analytics: an answer kept of a later step is a request as well', async () => {
+    const id = await makeGateway(manage, { cache_ttl: 300 })
+    const item = (control: object) => ({
+      provider: 'openai',
+      endpoint: 'chat/completions',
+      headers: upstream(control),
+      query: chat('ü'),
+    })
+    const ask = async () => {
+      const response = await post(at(target, '', id), [item({ status: 500 }), item({})], admin)
+      await response.text()
+      return response.headers.get('cf-aig-cache-status')
+    }
+    expect(await ask()).toBe('MISS')
+    await expect.poll(ask).toBe('HIT')
+    const { result } = await manage('GET', `/gateways/${id}/analytics?bucket_seconds=31622400`)
+    const [{ requests, attempts, cached }] = result.points
+    expect(cached).toBeGreaterThan(0)
+    expect(requests).toBe(attempts - 1)
+    const logs = (await manage('GET', `/gateways/${id}/logs`)).result
+    const bytes = new TextEncoder().encode(JSON.stringify(chat('ü'))).byteLength
+    expect(new Set(logs.map((log: { request_size: number }) => log.request_size))).toEqual(new Set([bytes]))
   })
 
   test.each([

@@ -26,6 +26,9 @@ function fakeStore() {
       state.revision += 1
       return true
     },
+    async note() {
+      state.revision += 1
+    },
     audit: async () => [],
     auditCount: async () => 0,
   }
@@ -82,6 +85,16 @@ describe('what is stored, held in memory', () => {
       }
       expect(applied, `${pauseMs} ms between requests`).toEqual([7])
     }
+  })
+
+  test('a clock that is set back delays nothing', async () => {
+    const { live, state, applied } = start()
+    await live.check()
+    vi.setSystemTime(1)
+    state.revision = 7
+    await vi.advanceTimersByTimeAsync(25_000)
+    await live.check()
+    expect(applied).toEqual([7])
   })
 
   test('a change made here is in force at once', async () => {

@@ -133,6 +133,28 @@ export const configTests: readonly StoreTest<ConfigStore>[] = [
     },
   },
   {
+    name: 'notes what changes nothing here, each at a revision of its own, however many at once',
+    async run(store, open) {
+      const other = await open()
+      same(await store.change(0, [putGateway('a')], entry), true)
+      const noted = Array.from({ length: 20 }, (_, index) =>
+        (index % 2 ? store : other).note({ ...entry, action: 'log.update', gateway_id: null, fields: [] }),
+      )
+      await Promise.all(noted)
+      same(await other.revision(), 21)
+      same(ids(await store.read()), ['a'])
+      const trail = await store.audit({ limit: 100, offset: 0 })
+      same(
+        trail.map(({ revision }) => revision),
+        Array.from({ length: 21 }, (_, index) => 21 - index),
+      )
+      const expected = { ...entry, action: 'log.update', gateway_id: null, fields: [], revision: 21 }
+      same(trail[0], expected)
+      same(await store.change(20, [putGateway('b')], entry), false)
+      same(await store.change(21, [putGateway('b')], entry), true)
+    },
+  },
+  {
     name: 'is made by two at once, at their first use',
     async run(store, open) {
       const other = await open()

@@ -14,6 +14,8 @@ export const limits = {
   replayBytes: 1_048_576,
   /** One server-sent event of a provider. */
   eventBytes: 8_388_608,
+  /** Events that say nothing yet, held so that another provider may still answer in the place of one that fails. */
+  quietEvents: 8,
   /** Of an answer that is cached, or shared by those who ask the same at once. */
   cacheBodyBytes: 8_388_608,
   /** Of one body in a record. */
@@ -30,6 +32,8 @@ export const limits = {
   readings: 1_000,
   /** Steps of one universal request. */
   steps: 32,
+  /** Characters kept of one streamed answer, where its end has to repeat them. */
+  answerLength: 33_554_432,
   /** Messages, or items, of one conversation that is translated. */
   turns: 100_000,
   /** From a stop to the terminal record of a run whose provider's connection was not seen to end. */

@@ -145,6 +145,12 @@ export interface Translated {
   }
 }
 
+/** A whole answer in its client's API, and what made one of it where the provider's is none. */
+export interface WholeTranslated {
+  readonly body: string
+  readonly fault?: Pick<NonNullable<Translated['fault']>, 'status' | 'message'>
+}
+
 /** Translates one stream while it passes. No method throws. */
 export interface StreamTranslation {
   /** The next bytes of the provider, in pieces of any size. */
@@ -162,8 +168,8 @@ export interface Translation {
   readonly headers: Readonly<Record<string, string>>
   /** The answer is to be a stream. */
   readonly isStream: boolean
-  /** A whole body, in either of JSON. Throws for what cannot be read. */
-  whole(body: string, status: number): string
+  /** A whole body, in either of JSON. */
+  whole(body: string, status: number): WholeTranslated
   stream(): StreamTranslation
   /** The body of an error of ours. */
   failure(error: GatewayError): object

@@ -1,4 +1,6 @@
+import { limits } from '../limits.ts'
 import type { Base, Dialect } from './dialect.ts'
+import { Failure } from './failure.ts'
 import type {
   Annotation,
   ChatUsage,
@@ -23,6 +25,18 @@ interface Begun {
 /** The id of a call where its provider has none: of 40 characters at most, as OpenAI takes no longer ones. */
 export const callId = (answer: string, number: number): string =>
   `call_${answer.replace(/[^a-z0-9]/gi, '').slice(-24)}_${number}`
+
+/** How much of one answer may still be kept until its end. */
+export class Room {
+  #left: number = limits.answerLength
+
+  /** @throws Failure over `limits.answerLength` */
+  take(length: number): void {
+    this.#left -= length
+    if (this.#left < 0)
+      throw new Failure(502, `An answer is over ${limits.answerLength} characters`, 'provider_failed')
+  }
+}
 
 /** Makes the chunks of one answer; the first of each choice gets the role. */
 export class Chunks {
@@ -53,7 +67,8 @@ export class Chunks {
   call({ id, name, args = '', extra, choice = 0 }: Begun): [Chunk, number] {
     const index = this.#calls.get(choice) ?? 0
     this.#calls.set(choice, index + 1)
-    const call = { index, id, type: 'function', function: { name, arguments: args } } as const
+    const own = id || callId(this.#base.id, index)
+    const call = { index, id: own, type: 'function', function: { name, arguments: args } } as const
     return [this.delta({ tool_calls: [{ ...call, ...(extra && { extra_content: extra }) }] }, choice), index]
   }
 
@@ -77,6 +92,17 @@ export class Chunks {
     return { id, object: 'chat.completion.chunk', created, model, choices, ...(usage && { usage }) }
   }
 }
+
+/** Whether choices tell nothing yet: a role, and empty texts. */
+export const isQuiet = (choices: Chunk['choices']): boolean =>
+  choices.every(({ delta, finish_reason }) => {
+    if (finish_reason || typeof delta !== 'object') return false
+    for (const [name, value] of Object.entries(delta ?? {})) {
+      const isEmpty = !value || (Array.isArray(value) && value.length === 0)
+      if (!isEmpty && name !== 'role') return false
+    }
+    return true
+  })
 
 /** Usage as OpenAI has it; cached and written tokens are parts of the prompt's, reasoning one of the completion's. */
 export function toUsage(

@@ -176,6 +176,8 @@ interface Event {
 }
 
 const reasons: Readonly<Record<string, FinishReason>> = {
+  COMPLETE: 'stop',
+  STOP_SEQUENCE: 'stop',
   MAX_TOKENS: 'length',
   TOOL_CALL: 'tool_calls',
   ERROR_TOXIC: 'content_filter',
@@ -257,13 +259,14 @@ class Events implements Translator<StreamEvent, Chunk> {
     return annotations.length > 0 ? [this.#out.delta({ annotations })] : []
   }
 
-  #finish({ finish_reason = '', error, usage = {} }: NonNullable<Event['delta']>): Chunk[] {
-    if (error || /^(ERROR|TIMEOUT)$/.test(finish_reason))
-      throw new Failure(500, error ?? finish_reason, finish_reason)
+  #finish({ finish_reason, error, usage = {} }: NonNullable<Event['delta']>): Chunk[] {
+    if (error || /^(ERROR|TIMEOUT)$/.test(finish_reason ?? ''))
+      throw new Failure(500, error ?? finish_reason ?? '', finish_reason)
+    if (!finish_reason) throw brokenOff()
     this.#isOver = true
     const { tokens = {}, cached_tokens: cached } = usage
     const used = toUsage(tokens.input_tokens, tokens.output_tokens, { cached })
-    return [this.#out.finish(reasons[finish_reason] ?? 'stop'), this.#out.usage(used)]
+    return [this.#out.finish(reasons[finish_reason] ?? 'length'), this.#out.usage(used)]
   }
 }
 

@@ -15,6 +15,8 @@ export interface Base {
   /** Seconds since the epoch. */
   readonly created: number
   readonly model: string
+  /** Tokens that were asked for at most, where nothing else tells whether they were reached. */
+  readonly maxTokens?: number | undefined
 }
 
 /** One event of a stream, its data parsed from JSON. */

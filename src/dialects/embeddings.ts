@@ -5,7 +5,7 @@ import type { EmbeddingRequest, Embeddings, Native } from './dialect.ts'
 import { Failure, malformed } from './failure.ts'
 import type { Json } from './hub.ts'
 import type { Notes } from './notes.ts'
-import { createIdentity, type Untold } from './translation.ts'
+import { createIdentity, toWhole, type Untold } from './translation.ts'
 
 const request = z.looseObject({
   model: z.string(),
@@ -33,11 +33,13 @@ export function createEmbedding(
     throw malformed(parsed.error.issues[0]!.path.join('.'), parsed.error.issues[0]!.message)
   const { encoding_format, ...wanted } = parsed.data as EmbeddingRequest & { encoding_format?: unknown } // as it was parsed
   const identity = createIdentity({ api: 'embeddings', stream: false })
-  const whole: Translation['whole'] = (text, status) => {
-    if (status >= 400) return identity.whole(text, status)
+  const make = (text: string): string => {
     const answer = parseJson(text)
-    if (answer === undefined) throw new Failure(502, 'The provider sent an answer that is not JSON')
+    if (typeof answer !== 'object' || answer === null)
+      throw new Failure(502, 'The provider sent an answer that is not JSON', 'provider_failed')
     const { vectors, tokens } = response(answer)
+    if (vectors.length !== wanted.input.length || vectors.some(({ length }) => length === 0))
+      throw new Failure(502, 'The provider sent another number of vectors than texts', 'provider_failed')
     const data = vectors.map((vector, index) => {
       const embedding = encoding_format === 'base64' ? toBase64(vector) : vector
       return { object: 'embedding', index, embedding }
@@ -45,6 +47,8 @@ export function createEmbedding(
     const usage = { prompt_tokens: tokens, total_tokens: tokens }
     return JSON.stringify({ object: 'list', data, model: wanted.model, usage })
   }
+  const whole: Translation['whole'] = (text, status) =>
+    status >= 400 ? identity.whole(text, status) : toWhole('embeddings', status, () => ({ body: make(text) }))
   return {
     ...toNative(wanted, notes),
     translation: { ...identity, name: () => `embeddings:${encoding_format}`, whole },

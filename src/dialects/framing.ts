@@ -1,8 +1,8 @@
 import { createParser } from 'eventsource-parser'
 import { createEventStream } from '../eventstream.ts'
-import { parseJson } from '../json.ts'
 import { limits } from '../limits.ts'
 import type { StreamEvent } from './dialect.ts'
+import { parseExact } from './exact.ts'
 import { Failure } from './failure.ts'
 
 /** Cuts a body into events, whatever its chunks. */
@@ -22,7 +22,7 @@ export function createSse(): Framing {
     maxBufferSize: limits.eventBytes,
     onEvent({ event, data }) {
       if (data.trim() === '[DONE]') return void events.push({ event: 'done', data: {} })
-      const value = parseJson(data)
+      const value = parseExact(data)
       if (value === undefined) throw unreadable('The provider sent an event that is not JSON')
       events.push({ event, data: value })
     },
@@ -58,8 +58,8 @@ export function createAws(): Framing {
       stream.push(bytes).map(({ headers, payload }) => {
         const code = headers[':exception-type'] ?? headers[':error-code']
         const text = decoder.decode(payload)
-        if (code === undefined) return { event: headers[':event-type'], data: parseJson(text) ?? {} }
-        const message = (parseJson(text) as { message?: unknown } | undefined)?.message // looked into only
+        if (code === undefined) return { event: headers[':event-type'], data: parseExact(text) ?? {} }
+        const message = (parseExact(text) as { message?: unknown } | undefined)?.message // looked into only
         return { event: 'error', data: { type: code, message: message ?? headers[':error-message'] ?? text } }
       }),
     end() {

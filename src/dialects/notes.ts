@@ -12,10 +12,13 @@ const neutral: Json = {
   service_tier: 'auto',
   tool_choice: 'auto',
   truncation: 'disabled',
+  summary: 'auto',
+  background: false,
+  defer_loading: false,
 }
 /** Fields that ask nothing of the answer: who asks, and how to keep or cache it. */
 const hints =
-  /^(user|name|annotations|eager_input_streaming|safety_identifier|metadata|store|prompt_cache_(key|retention|options)|service_tier|cache_control|stream_options|include)$/
+  /^(user|name|annotations|eager_input_streaming|safety_identifier|summary|generate_summary|metadata|store|prompt_cache_(key|retention|options)|service_tier|cache_control|stream_options|include)$/
 
 /** Characters of one name that are told, and of the names in a header. */
 const [nameLength, namesLength] = [80, 1_000]
@@ -72,7 +75,6 @@ export class Notes {
 function isNothing(field: string, value: unknown): boolean {
   if (value === undefined || value === null) return true
   if (field === 'web_search_options' || field === 'parallel_tool_calls') return value === true
-  if (value === false) return true
   const text = typeof value === 'object' ? JSON.stringify(value) : ''
   return text === '{}' || text === '[]' || text === '["text"]' || text === '{"type":"text"}'
 }

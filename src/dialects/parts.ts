@@ -1,6 +1,6 @@
-import { parseJson } from '../json.ts'
+import { parseExact } from './exact.ts'
 import { malformed } from './failure.ts'
-import type { Chat, Effort, Json, Message, Part } from './hub.ts'
+import type { Chat, Effort, Json, Message, Part, Reasoning, ToolCall } from './hub.ts'
 import type { Notes } from './notes.ts'
 
 /** Where a part's bytes are: here in base64, or at an address. */
@@ -35,11 +35,22 @@ export function textOf(content: Message['content']): string {
 
 /** The arguments of a call, which models write as JSON. @throws Failure */
 export function readArguments(text: string): Json {
-  const value = parseJson(text === '' ? '{}' : text)
+  const value = parseExact(text === '' ? '{}' : text)
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw malformed('messages', `the arguments of a tool call are no JSON object: ${text.slice(0, 80)}`)
   return value as Json // just made sure
 }
+
+/** Google signs each call by itself; other APIs have a signature of its own before it. */
+export function signCall(call: ToolCall, before: Reasoning | undefined): ToolCall {
+  const thought_signature = before?.signature ?? before?.data
+  return isGoogles(before) && thought_signature
+    ? { ...call, extra_content: { google: { thought_signature } } }
+    : call
+}
+
+/** Whether a seal is one of Google's. */
+export const isGoogles = (one: Reasoning | undefined): boolean => one?.format === 'google-gemini-v1'
 
 /** What some dialects have words for, and others have not. */
 export interface Words {

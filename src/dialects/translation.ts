@@ -1,13 +1,14 @@
 import type { GatewayError } from '../errors.ts'
-import { parseJson } from '../json.ts'
 import { limits } from '../limits.ts'
-import { join } from '../streams.ts'
-import type { StreamTranslation, Translated, Translation } from '../types.ts'
-import { toChunks } from './chunks.ts'
+import type { StreamTranslation, Translated, Translation, WholeTranslated } from '../types.ts'
+import { isQuiet, toChunks } from './chunks.ts'
 import type { Api, Base, Dialect, StreamEvent, Translator } from './dialect.ts'
+import { parseExact } from './exact.ts'
 import { brokenOff, Failure, readFailure, toFailureBody } from './failure.ts'
+import { toFault } from './fault.ts'
 import { createAws, createSse, type Framing, toSse } from './framing.ts'
 import type { ApiName, Chat, Chunk } from './hub.ts'
+import { createPassage, passWhole } from './passage.ts'
 
 /** From whom to whom one answer is translated. */
 export interface Translating {
@@ -28,12 +29,15 @@ export function createTranslation({ api, dialect, chat, base }: Translating): Un
   return {
     name: () => [dialect.name, api.name, JSON.stringify(api.echo?.(chat))].join('>'),
     isStream: chat.stream === true,
-    whole: (text, status) => {
-      const body = parseJson(text)
-      if (status >= 400) return JSON.stringify(toFailureBody(api.name, readFailure(body ?? text, status)))
-      if (body === undefined) throw new Failure(502, 'The provider sent an answer that is not JSON')
-      return JSON.stringify(api.response(toChunks(dialect, body, base), chat, base))
-    },
+    whole: (text, status) =>
+      toWhole(api.name, status, () => {
+        const body = parseExact(text)
+        if (status >= 400)
+          return { body: JSON.stringify(toFailureBody(api.name, readFailure(body ?? text, status))) }
+        if (typeof body !== 'object' || body === null)
+          throw new Failure(502, 'The provider sent an answer that is not JSON', 'provider_failed')
+        return { body: JSON.stringify(api.response(toChunks(dialect, body, base), chat, base)) }
+      }),
     stream: () => {
       const [events, out] = [dialect.events(base), api.events(chat, base)]
       const framing = dialect.framing === 'aws' ? createAws() : createSse()
@@ -43,19 +47,34 @@ export function createTranslation({ api, dialect, chat, base }: Translating): Un
   }
 }
 
+/** What an identity passes. */
+export interface Passing {
+  readonly api: ApiName
+  readonly stream: boolean
+  /** Answers that are asked for; default: one. */
+  readonly choices?: number
+}
+
 /** Where the provider's wire is the client's API: bytes pass as they are, but for errors of another shape. */
-export function createIdentity({ api, stream }: { api: ApiName; stream: boolean }): Untold {
+export function createIdentity({ api, stream, choices = 1 }: Passing): Untold {
   return {
     name: () => api,
     isStream: stream,
-    whole(text, status) {
-      if (status < 400) return text
-      const body = parseJson(text) as { error?: { message?: unknown } } | undefined // looked into only
-      if (typeof body?.error?.message === 'string') return text
-      return JSON.stringify(toFailureBody(api, readFailure(body ?? text, status)))
-    },
-    stream: () => createPassage(api),
+    whole: (text, status) => toWhole(api, status, () => passWhole(api, text, status)),
+    stream: () => createPassage(api, choices),
     failure: (error) => toFailureBody(api, toFailure(error)),
+  }
+}
+
+/** A whole answer, or the fault that there is none. */
+export function toWhole(api: ApiName, status: number, make: () => WholeTranslated): WholeTranslated {
+  try {
+    if (status < 200 || (status >= 300 && status < 400))
+      throw new Failure(502, `The provider answered with ${status}`, 'provider_failed')
+    return make()
+  } catch (error) {
+    const fault = toFault(api, error)
+    return { body: fault.body, fault }
   }
 }
 
@@ -69,19 +88,34 @@ interface Stream {
   readonly out: Translator<Chunk, StreamEvent>
 }
 
-/** Every event is translated as it comes. What came before a fault is told with it. */
+/**
+ * Every event is translated as it comes; but what comes before the first that says something is held, so that another
+ * provider may take the place of one that fails there. What came before a later fault is told with it.
+ */
 function createStream({ api, framing, events, out, isDone }: Stream): StreamTranslation {
   let text = ''
+  let [hasBegun, quietEvents] = [false, 0]
   const say = (chunks: readonly Chunk[]): void => {
-    for (const chunk of chunks) for (const event of out.push(chunk)) text += toSse(event)
+    for (const chunk of chunks) {
+      if (!hasBegun) {
+        quietEvents += 1
+        hasBegun = !isQuiet(chunk.choices) || quietEvents > limits.quietEvents
+      }
+      for (const event of out.push(chunk)) text += toSse(event)
+    }
+  }
+  const take = (): Uint8Array => {
+    if (text === '' || !hasBegun) return nothing
+    const bytes = encoder.encode(text)
+    text = ''
+    return bytes
   }
   const run = (work: () => void): Translated => {
-    text = ''
     try {
       work()
-      return { bytes: text === '' ? nothing : encoder.encode(text) }
+      return { bytes: take() }
     } catch (error) {
-      return { bytes: encoder.encode(text), fault: toFault(api, error) }
+      return { bytes: take(), fault: toFault(api, error) }
     }
   }
   return {
@@ -95,57 +129,8 @@ function createStream({ api, framing, events, out, isDone }: Stream): StreamTran
         say(events.end())
         for (const event of out.end()) text += toSse(event)
         if (isDone) text += 'data: [DONE]\n\n'
+        hasBegun = true
       }),
     broken: () => toFault(api, brokenOff()),
   }
-}
-
-/** Bytes as they are; but the first event is held until it is whole, and is no error. */
-function createPassage(api: ApiName): StreamTranslation {
-  const framing = createSse()
-  let held: Uint8Array[] | undefined = []
-  let heldBytes = 0
-  const check = (read: () => StreamEvent[]): Translated => {
-    try {
-      const [first] = read()
-      const error = first && isError(first) ? readFailure(first.data) : undefined
-      if (error) throw error
-      if (!first && heldBytes <= limits.eventBytes) return { bytes: nothing } // comments, so far
-    } catch (error) {
-      return { bytes: nothing, fault: toFault(api, error) }
-    }
-    const parts = held ?? []
-    held = undefined
-    return { bytes: join(parts, heldBytes) }
-  }
-  return {
-    push(bytes) {
-      if (!held) return { bytes }
-      held.push(bytes)
-      heldBytes += bytes.byteLength
-      return check(() => framing.push(bytes))
-    },
-    end() {
-      if (!held) return { bytes: nothing }
-      return check(() => {
-        const events = framing.end()
-        if (events.length === 0) throw brokenOff()
-        return events
-      })
-    },
-  }
-}
-
-const isError = ({ event, data }: StreamEvent): boolean =>
-  event === 'error' || (typeof data === 'object' && data !== null && 'error' in data && !!data.error)
-
-/** What broke, as the client's API tells it: alone as a body, and as an event in a stream that has begun. */
-function toFault(api: ApiName, error: unknown): NonNullable<Translated['fault']> {
-  const failure =
-    error instanceof Failure ? error : new Failure(502, 'The provider sent an answer that cannot be read')
-  const body = toFailureBody(api, failure)
-  const { code, param, message } = failure
-  const data = api === 'responses' ? { type: 'error', code, message, param } : body
-  const event = toSse({ ...(api !== 'chat' && { event: 'error' }), data })
-  return { status: failure.status, message, body: JSON.stringify(body), event: encoder.encode(event) }
 }

@@ -7,6 +7,8 @@ import { likeOpenai } from './openai/dialect.ts'
 import { checkSingle, checkWords, compact, partsOf, schemaOf, textOf } from './parts.ts'
 
 const openai = likeOpenai()
+/** Tokens of an answer at most, where no maximum is asked for. */
+const maxTokensDefault = 256
 
 const embeddings: Embeddings = {
   request({ model, input, ...rest }, notes) {
@@ -108,15 +110,18 @@ interface Piece {
 class Events implements Translator<StreamEvent, Chunk> {
   readonly #out: Chunks
   readonly #id: string
+  readonly #maxTokens: number | undefined
   readonly #openai: Translator<StreamEvent, Chunk>
   #isOpenai = false
   #isOver = false
+  #hasAnswered = false
   #calls = 0
   #usage: ChatUsage | undefined
 
   constructor(base: Base) {
     this.#out = new Chunks(base)
     this.#id = base.id
+    this.#maxTokens = base.maxTokens
     this.#openai = openai.events(base)
   }
 
@@ -127,6 +132,7 @@ class Events implements Translator<StreamEvent, Chunk> {
     this.#usage = piece.usage ?? this.#usage
     this.#isOver ||= event.event === 'done'
     const { response } = piece
+    this.#hasAnswered ||= response !== undefined || piece.tool_calls !== undefined
     // In JSON mode the whole is an object, not its text.
     const content =
       typeof response === 'object' && response ? JSON.stringify(response) : String(response ?? '')
@@ -139,7 +145,16 @@ class Events implements Translator<StreamEvent, Chunk> {
 
   end(): Chunk[] {
     if (this.#isOpenai) return this.#openai.end()
-    if (!this.#isOver) throw brokenOff()
-    return [this.#out.finish('stop'), ...(this.#usage ? [this.#out.usage(this.#usage)] : [])]
+    if (!this.#isOver || !this.#hasAnswered) throw brokenOff()
+    return [
+      this.#out.finish(this.#isCut ? 'length' : 'stop'),
+      ...(this.#usage ? [this.#out.usage(this.#usage)] : []),
+    ]
+  }
+
+  /** Why an answer ended is told by its length alone. */
+  get #isCut(): boolean {
+    const { completion_tokens: count = 0 } = this.#usage ?? {}
+    return this.#maxTokens === undefined ? count === maxTokensDefault : count >= this.#maxTokens
   }
 }

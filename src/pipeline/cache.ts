@@ -80,7 +80,9 @@ function ttlOf({ steps }: Call, own: number | null): number | undefined {
  */
 async function keyOf({ gateway, principal, steps }: Call, epoch: string): Promise<string> {
   const { cacheKey } = steps[0].options
-  if (cacheKey !== undefined) return sha256(JSON.stringify([gateway, epoch, cacheKey]))
+  // What one API has made of an answer is nothing to the clients of another.
+  const made = steps.flatMap(({ translation: to }) => (to ? [[to.name(), to.isStream]] : []))
+  if (cacheKey !== undefined) return sha256(JSON.stringify([gateway, epoch, cacheKey, ...made]))
   const parts = steps.map(async ({ provider, method, url, headers, body, options, translation }) => {
     const kept = [...headers].filter(([name]) => !passing.test(name)).sort()
     const asked = [provider, method, url.href, options.byokAlias, kept, await textOf(body)]

@@ -40,9 +40,10 @@ const whole: Change = async ({ response, watch, logId }, translation, signal) =>
   try {
     const bytes = await readBytes(response.body, limits.bodyBytes, signal)
     watch.read(bytes)
-    const text = translation.whole(new TextDecoder().decode(bytes), response.status)
+    const { body, fault } = translation.whole(new TextDecoder().decode(bytes), response.status)
+    if (fault) return toFailed({ response, watch, ...(logId && { logId }) }, { ...fault, body })
     const head = { status: response.status, headers: withType(response.headers, 'application/json') }
-    return { response: new Response(text || null, head), watch: outer(watch), ...(logId && { logId }) }
+    return { response: new Response(body || null, head), watch: outer(watch), ...(logId && { logId }) }
   } catch (error) {
     throw fail(error, watch, signal)
   }
@@ -60,11 +61,20 @@ const stream: Change = async ({ response, watch, logId }, translation, signal) =
     const head = { status: response.status, headers: withType(response.headers, 'text/event-stream') }
     return { response: new Response(toBody(body, first), head), watch: outer(watch), ...log }
   }
-  const { status, message } = fault
-  watch.end({ outcome: 'failed', upstreamStopped: true, error: { code: 'provider_failed', message } })
+  const failed = toFailed({ response, watch, ...log }, fault)
   await body.cancel()
+  return failed
+}
+
+/** An answer that is none, so that the next step is tried. */
+function toFailed(
+  { response, watch, ...log }: Sent,
+  { status, message, body }: Pick<NonNullable<Translated['fault']>, 'status' | 'message' | 'body'>,
+): Sent {
+  watch.end({ outcome: 'failed', upstreamStopped: true, error: { code: 'provider_failed', message } })
   const headers = withType(response.headers, 'application/json')
-  return { response: new Response(fault.body, { status, headers }), watch: outer(watch), ...log }
+  headers.delete('location')
+  return { response: new Response(body, { status, headers }), watch: outer(watch), ...log }
 }
 
 interface Translating {
@@ -123,8 +133,11 @@ function toBody(translating: Translating, first: Translated | undefined): Readab
         if (part.bytes.byteLength > 0) controller.enqueue(part.bytes)
         if (!part.fault) return
         fault = part.fault
-        controller.enqueue(fault.event)
+        const isTold = fault.event.byteLength > 0
+        if (isTold) controller.enqueue(fault.event)
         await translating.cancel()
+        if (!isTold && part.bytes.byteLength === 0)
+          controller.error(new GatewayError('provider_failed', fault.message))
       },
       cancel: () => translating.cancel(),
     },

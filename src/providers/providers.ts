@@ -20,6 +20,8 @@ export interface Provider {
   readonly secrets: readonly string[]
   /** Whether it takes `stream_options.include_usage`. */
   readonly takesUsage: boolean
+  /** Whether it must never be asked for the usage of a stream, as its settings say. */
+  readonly refusesUsage: boolean
   /** Its book in the price list. */
   readonly book: string
   /** The operator's own prices. */
@@ -196,6 +198,7 @@ function createProvider(slug: string, row: ProviderRow, own: ProviderSettings, e
     credentialHeaders: slots,
     secrets: [...(key === undefined ? [] : [key]), ...fixed.map(([, value]) => value)],
     takesUsage: own.stream_usage ?? row.stream_usage ?? false,
+    refusesUsage: own.stream_usage === false,
     book: row.prices ?? slug,
     prices: own.prices ?? [],
     resolve(path, search, headers) {

@@ -3,13 +3,13 @@ import { messages } from '../dialects/anthropic/messages.ts'
 import { chat } from '../dialects/chat.ts'
 import type { Api } from '../dialects/dialect.ts'
 import { createEmbedding } from '../dialects/embeddings.ts'
+import { parseExact } from '../dialects/exact.ts'
 import { Failure, toFailureBody } from '../dialects/failure.ts'
 import type { ApiName, Chat, Json } from '../dialects/hub.ts'
 import { Notes } from '../dialects/notes.ts'
 import { answerResponses } from '../dialects/responses/api.ts'
 import { createIdentity, createTranslation, type Untold } from '../dialects/translation.ts'
 import { GatewayError } from '../errors.ts'
-import { parseJson } from '../json.ts'
 import { limits } from '../limits.ts'
 import type { PlainRequest } from '../plain.ts'
 import type { Provider } from '../providers/providers.ts'
@@ -43,12 +43,20 @@ async function readCompat(
   requestId: string,
   room: Room,
 ): Promise<Call> {
+  try {
+    return await toCall(request, target, requestId, room)
+  } catch (error) {
+    throw toShaped(error, apiOf(target.path))
+  }
+}
+
+async function toCall(request: PlainRequest, target: Target, requestId: string, room: Room): Promise<Call> {
   const headers = new Headers(request.headers)
   const principal = toPrincipal(await takeToken(headers, room.gate), room.gate)
   const options = { ...room.defaults, ...readHeaders(headers) }
   const { method, signal } = request
   const text = method === 'POST' ? await readBytes(request.body, limits.bodyBytes, signal) : undefined
-  const body = text && parseJson(new TextDecoder().decode(text))
+  const body = text && parseExact(new TextDecoder().decode(text))
   const steps = await toCompatSteps({ path: target.path, method, body, headers, options, requestId }, room)
   const { eventId = requestId, onDisconnect = 'stop' } = options
   return { requestId, eventId, gateway: room.settings.id, principal, steps, onDisconnect, signal }
@@ -62,18 +70,31 @@ async function toCompatSteps(asked: CompatRequest, room: Room): Promise<Call['st
   const path = asked.path.replace(/^\/?(v1\/)?/, '')
   if (path === 'models' && asked.method === 'GET') return [toModels(asked, room)]
   const api = Object.hasOwn(apis, path) ? apis[path] : undefined
-  if (!api) throw new GatewayError('not_found')
+  if (!api) throw toShaped(new GatewayError('not_found'), apiOf(path))
   const name = nameOf(api)
   try {
     return await toSteps(asked, api, room)
   } catch (error) {
-    if (error instanceof Failure)
-      throw new GatewayError('bad_request', error.message, { body: toFailureBody(name, error) })
-    if (!(error instanceof GatewayError)) throw error
-    const { code, message, status } = error
-    const body = toFailureBody(name, new Failure(status, message, code))
-    throw new GatewayError(code, message, { ...error.detail, body })
+    throw toShaped(error, name)
   }
+}
+
+/** The API that a path is meant for, even where it leads nowhere. */
+const apiOf = (path: string): ApiName => {
+  const [first = ''] = path.replace(/^\/?(v1\/)*/, '').split('/')
+  return first === 'messages' || first === 'responses' ? first : 'chat'
+}
+
+/** An error in the shape of an API. */
+function toShaped(error: unknown, api: ApiName): unknown {
+  if (error instanceof RangeError)
+    return toShaped(new Failure(400, 'The body is nested too deeply', 'bad_format'), api)
+  if (error instanceof Failure)
+    return new GatewayError('bad_request', error.message, { body: toFailureBody(api, error) })
+  if (!(error instanceof GatewayError) || error.detail.body) return error
+  const { code, message, status } = error
+  const body = toFailureBody(api, new Failure(status, message, code))
+  return new GatewayError(code, message, { ...error.detail, body })
 }
 
 async function toSteps(asked: CompatRequest, api: Api | 'embeddings', room: Room): Promise<Call['steps']> {
@@ -185,12 +206,13 @@ function translate(provider: Provider, making: Making & { model: string; notes: 
   const dialect = provider.dialectOf(model)
   const name = nameOf(api)
   const own = dialect?.speaks?.[name]
-  const stream = body.stream === true
+  const stream = body.stream === true && name !== 'embeddings'
+  const choices = typeof body.n === 'number' ? body.n : 1
   if (own !== undefined)
     return {
       path: own,
       body: dialect?.tidy?.(name, { ...body, model }, notes) ?? { ...body, model },
-      translation: createIdentity({ api: name, stream }),
+      translation: createIdentity({ api: name, stream, choices }),
     }
   if (!dialect) throw new Failure(400, `${slug} has no chat API`, 'unsupported_provider', 'model')
   const base = { id: prefixes[name] + asked.requestId, created: Math.floor(Date.now() / 1_000), model }
@@ -199,12 +221,14 @@ function translate(provider: Provider, making: Making & { model: string; notes: 
     return createEmbedding(dialect.embeddings, { ...body, model }, notes)
   }
   const wanted: Chat = { ...api.request({ ...body, model }, notes), stream }
-  const { path, body: native, headers } = dialect.request(wanted, notes)
+  const asking = provider.refusesUsage ? { ...wanted, stream_options: undefined } : wanted
+  const { path, body: native, headers } = dialect.request(asking, notes)
+  const maxTokens = wanted.max_completion_tokens ?? wanted.max_tokens ?? undefined
   return {
     path,
     body: native,
     own: headers,
-    translation: createTranslation({ api, dialect, chat: wanted, base }),
+    translation: createTranslation({ api, dialect, chat: wanted, base: { ...base, maxTokens } }),
   }
 }
 

@@ -224,6 +224,28 @@ function lenientTests(target: Target, ask: Ask): void {
     expect((await ask('anthropic/m', { more, gateway: 'lenient', headers })).status).toBe(400)
   })
 
+  test.each(['温度', 'a\r\nset-cookie: x', 'é'])('is told in the letters of a header: %j', async (field) => {
+    const response = await ask('anthropic/m', { more: { [field]: 1 }, gateway: 'lenient' })
+    expect([response.status, response.headers.get('set-cookie')]).toEqual([200, null])
+    expect(response.headers.get('cf-aig-dropped-fields')).toMatch(/^[\x21-\x7e]+$/)
+  })
+
+  test('large integers are sent as they came', async () => {
+    const input = { id: '$large' }
+    const turns = [
+      { role: 'user', content: 'hello' },
+      { role: 'assistant', content: [{ type: 'tool_use', id: 't', name: 'f', input }] },
+      { role: 'user', content: [{ type: 'tool_result', tool_use_id: 't', content: 'x' }] },
+    ]
+    const tools = [{ name: 'f', input_schema: { type: 'object' } }]
+    const body = JSON.stringify({ model: 'aws-bedrock/m', max_tokens: 9, messages: turns, tools })
+    const key = newKey()
+    const text = body.replace('"$large"', '1234567890123456789')
+    const response = await post(at(target, '/compat/messages'), text, upstream({ key }))
+    expect([response.status, await response.json()]).toEqual([200, expect.anything()])
+    expect((await ledger(target, key))[0]?.body).toContain('{"id":1234567890123456789}')
+  })
+
   test('in a list, who cannot do it is passed over', async () => {
     const response = await ask('choosy', { more: { seed: 7 } })
     expect([response.status, response.headers.get('cf-aig-provider')]).toEqual([200, 'openai'])

@@ -263,9 +263,11 @@ describe('Gemini', () => {
     ['RECITATION', 'content_filter'],
     ['PROHIBITED_CONTENT', 'content_filter'],
     ['IMAGE_SAFETY', 'content_filter'],
-    ['OTHER', 'stop'],
-    ['NO_IMAGE', 'stop'],
-    ['FINISH_REASON_UNSPECIFIED', 'stop'],
+    ['STOP', 'stop'],
+    ['FUNCTION_CALL', 'stop'],
+    ['OTHER', 'length'],
+    ['NO_IMAGE', 'length'],
+    ['FINISH_REASON_UNSPECIFIED', 'length'],
   ])('to finish for %s is to finish for %s', (finishReason, ours) => {
     const answer = { candidates: [{ content: { parts: [{ text: 'x' }] }, finishReason }] }
     expect(whole(aiStudio, answer).choices[0]?.finish_reason).toBe(ours)

@@ -1,4 +1,4 @@
-import { Chunks, toUsage } from '../chunks.ts'
+import { Chunks, Room, toUsage } from '../chunks.ts'
 import type { Base, StreamEvent, Translator } from '../dialect.ts'
 import { brokenOff, readFailure } from '../failure.ts'
 import type { Annotation, Chunk, FinishReason, Reasoning } from '../hub.ts'
@@ -36,6 +36,7 @@ interface Stop {
   readonly stop_details?: { readonly explanation?: string | null } | null
 }
 interface Message extends Stop {
+  readonly type?: string
   readonly id?: string
   readonly model?: string
   readonly content?: readonly Block[]
@@ -51,7 +52,11 @@ interface Event {
 }
 
 const format = 'anthropic-claude-v1'
+/** Anthropic pauses a turn to be asked to go on with it. */
 const reasons: Readonly<Record<string, FinishReason>> = {
+  end_turn: 'stop',
+  stop_sequence: 'stop',
+  pause_turn: 'length',
   max_tokens: 'length',
   model_context_window_exceeded: 'length',
   tool_use: 'tool_calls',
@@ -61,6 +66,7 @@ const reasons: Readonly<Record<string, FinishReason>> = {
 /** A whole message as the events that would have streamed it. */
 export function replay(body: unknown): StreamEvent[] {
   const message = body as Message // lenient: every member may be missing
+  if (message.type === 'error') throw readFailure(body)
   const blocks = (message.content ?? []).flatMap((content_block, index): Event[] => [
     { type: 'content_block_start', index, content_block },
     { type: 'content_block_stop', index },
@@ -92,9 +98,11 @@ export const events = (base: Base): Translator<StreamEvent, Chunk> => new Answer
 
 class Answer implements Translator<StreamEvent, Chunk> {
   readonly #out: Chunks
+  readonly #room = new Room()
   #usage: Usage = {}
   #open: Open | undefined
   #chars = 0
+  #hasReason = false
   #isOver = false
 
   constructor(base: Base) {
@@ -128,7 +136,7 @@ class Answer implements Translator<StreamEvent, Chunk> {
   }
 
   end(): Chunk[] {
-    if (!this.#isOver) throw brokenOff()
+    if (!this.#isOver || !this.#hasReason) throw brokenOff()
     return []
   }
 
@@ -156,13 +164,20 @@ class Answer implements Translator<StreamEvent, Chunk> {
   }
 
   #add({ text, partial_json, thinking, signature, citation, citations }: Block, open: Open): Chunk[] {
-    if (signature) open.signature += signature
-    open.citations.push(...(citation ? [citation] : (citations ?? [])))
+    if (signature) {
+      this.#room.take(signature.length)
+      open.signature += signature
+    }
+    for (const one of citation ? [citation] : (citations ?? [])) {
+      this.#room.take(JSON.stringify(one).length)
+      open.citations.push(one)
+    }
     if (partial_json && open.call >= 0) {
       open.hasArgs = true
       return [this.#out.args(open.call, partial_json)]
     }
     if (thinking) {
+      this.#room.take(thinking.length)
       open.thinking.push(thinking)
       return [this.#out.delta({ reasoning_content: thinking })]
     }
@@ -181,7 +196,9 @@ class Answer implements Translator<StreamEvent, Chunk> {
   #finish({ stop_reason, stop_details }: Stop): Chunk[] {
     const refusal = stop_details?.explanation
     const said = refusal ? [this.#out.delta({ refusal })] : []
-    return stop_reason ? [...said, this.#out.finish(reasons[stop_reason] ?? 'stop')] : said
+    if (!stop_reason) return said
+    this.#hasReason = true
+    return [...said, this.#out.finish(reasons[stop_reason] ?? 'length')] // an end that nobody knows may be none
   }
 }
 

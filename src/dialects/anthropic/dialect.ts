@@ -1,4 +1,5 @@
 import type { Dialect, Native } from '../dialect.ts'
+import { malformed } from '../failure.ts'
 import type { Chat, Effort, Json, Message, Part, Tool, WebSearch } from '../hub.ts'
 import type { Notes } from '../notes.ts'
 import {
@@ -221,5 +222,11 @@ function toDocument({
   return compact({ type: 'document', source: text || source, title: filename, citations })
 }
 
-const fromBase64 = (data: string): string =>
-  new TextDecoder().decode(Uint8Array.from(atob(data), (char) => char.charCodeAt(0)))
+/** @throws Failure */
+function fromBase64(data: string): string {
+  try {
+    return new TextDecoder().decode(Uint8Array.from(atob(data), (char) => char.charCodeAt(0)))
+  } catch {
+    throw malformed('messages', 'the data of a file is not base64')
+  }
+}

@@ -1,5 +1,5 @@
-import { parseJson } from '../../json.ts'
 import type { Api, Base, StreamEvent, Translator } from '../dialect.ts'
+import { parseExact } from '../exact.ts'
 import { Failure } from '../failure.ts'
 import type {
   Annotation,
@@ -171,18 +171,28 @@ function toMessage(events: readonly StreamEvent[]): Json {
     else if (delta?.partial_json) args += String(delta.partial_json)
     else if (delta && block) add(block, delta)
     else if (type === 'content_block_stop' && block?.type === 'tool_use') {
-      block.input = parseJson(args) ?? {}
+      block.input = toInput(args)
       args = ''
     }
   }
   return { ...message, content }
 }
 
+/** @throws Failure for what no tool could be called with */
+function toInput(args: string): unknown {
+  const input = parseExact(args === '' ? '{}' : args)
+  if (typeof input === 'object' && input !== null && !Array.isArray(input)) return input
+  throw new Failure(502, 'The model called a tool with what is no JSON object', 'invalid_tool_call')
+}
+
 function add(
   block: Record<string, unknown>,
   { type: _, citation, ...pieces }: NonNullable<Told['delta']>,
 ): void {
-  if (citation) block.citations = [...((block.citations as Json[] | null) ?? []), citation] // a list, if anything
+  if (citation) {
+    block.citations ??= []
+    ;(block.citations as unknown[]).push(citation) // a list, if anything
+  }
   for (const [member, piece] of Object.entries(pieces))
     block[member] = String(block[member] ?? '') + String(piece)
 }

@@ -10,11 +10,12 @@ import type {
   Reasoning,
   ReasoningFormat,
   Tool,
+  ToolCall,
   ToolChoice,
   WebSearch,
 } from '../hub.ts'
 import type { Notes } from '../notes.ts'
-import { compact, partsOf } from '../parts.ts'
+import { compact, isGoogles, partsOf, signCall, without } from '../parts.ts'
 
 const cached = { cache_control: z.optional(z.unknown()) }
 const source = z.discriminatedUnion('type', [
@@ -24,9 +25,9 @@ const source = z.discriminatedUnion('type', [
   z.object({ type: z.literal('file'), file_id: z.string() }),
 ])
 const seen = [
-  z.object({ type: z.literal('text'), text: z.string(), ...cached }),
-  z.object({ type: z.literal('image'), source, ...cached }),
-  z.object({
+  z.looseObject({ type: z.literal('text'), text: z.string(), ...cached }),
+  z.looseObject({ type: z.literal('image'), source, ...cached }),
+  z.looseObject({
     type: z.literal('document'),
     source,
     title: z.nullish(z.string()),
@@ -37,8 +38,8 @@ const seen = [
 const blocks = z.union([z.string(), z.array(z.discriminatedUnion('type', [...seen]))])
 const block = z.discriminatedUnion('type', [
   ...seen,
-  z.object({ type: z.literal('tool_use'), id: z.string(), name: z.string(), input: z.unknown() }),
-  z.object({
+  z.looseObject({ type: z.literal('tool_use'), id: z.string(), name: z.string(), input: z.unknown() }),
+  z.looseObject({
     type: z.literal('tool_result'),
     tool_use_id: z.string(),
     content: z.optional(blocks),
@@ -90,20 +91,20 @@ const request = z.looseObject({
     }),
   ),
   thinking: z.nullish(
-    z.object({
+    z.looseObject({
       type: z.enum(['enabled', 'adaptive', 'disabled', 'between_tools']),
       budget_tokens: z.optional(z.int()),
     }),
   ),
   output_config: z.nullish(
-    z.object({
+    z.looseObject({
       effort: z.nullish(effort),
       format: z.nullish(
         z.object({ type: z.literal('json_schema'), schema: z.record(z.string(), z.unknown()) }),
       ),
     }),
   ),
-  metadata: z.nullish(z.object({ user_id: z.nullish(z.string()) })),
+  metadata: z.nullish(z.looseObject({ user_id: z.nullish(z.string()) })),
 })
 type Request = z.infer<typeof request>
 
@@ -119,6 +120,12 @@ export function readMessages(body: Json, notes: Notes): Chat {
   const { metadata, model, max_tokens, stream, temperature, top_p, top_k, ...rest } = more
   notes.rest(rest)
   if (thinking?.type === 'between_tools') notes.refuse('thinking.type')
+  notes.rest(without(thinking ?? {}, 'type budget_tokens display'), 'thinking.')
+  notes.rest(without(output_config ?? {}, 'effort format'), 'output_config.')
+  for (const { role, content } of messages)
+    for (const part of typeof content === 'string' ? [] : content)
+      checkBlock(part, role === 'assistant', notes)
+  for (const part of Array.isArray(system) ? system : []) checkBlock(part, false, notes)
   const named = (tools ?? []).flatMap((tool, index) => toTool(tool, index, notes))
   const format = output_config?.format
   const first: Message[] = system ? [{ role: 'system', content: toContent(system) }] : []
@@ -145,6 +152,27 @@ export function readMessages(body: Json, notes: Notes): Chat {
     max_tokens,
     messages: [...first, ...messages.flatMap(toMessages)],
   }
+}
+
+/** What of each block is read here; marks to cache are for those that a chat has a part for. */
+const known: Readonly<Record<Block['type'], string>> = {
+  text: 'type text cache_control',
+  image: 'type source cache_control',
+  document: 'type source title citations cache_control',
+  tool_use: 'type id name input',
+  tool_result: 'type tool_use_id content is_error cache_control',
+  thinking: 'type thinking signature',
+  redacted_thinking: 'type data',
+}
+
+/** What else an answer had is told only, as its client has not asked for it. */
+function checkBlock(part: Block, isAnswers: boolean, notes: Notes): void {
+  const rest = without(part, known[part.type])
+  const where = `messages.${part.type}.`
+  if (!isAnswers) notes.rest(rest, where)
+  else for (const [name, value] of Object.entries(rest)) if (value != null) notes.leave(where + name)
+  if (part.type !== 'tool_result' || typeof part.content !== 'object') return
+  for (const inner of part.content) checkBlock(inner, isAnswers, notes)
 }
 
 const isSearch = ({ type }: { type?: string | null | undefined }): boolean => /^web_search/.test(type ?? '')
@@ -182,6 +210,7 @@ function toChoice(choice: Request['tool_choice']): ToolChoice | undefined {
 
 function toThought(thinking: Request['thinking'], effort: Effort | null | undefined): Partial<Chat> {
   if (thinking?.type === 'enabled') return { reasoning_budget: thinking.budget_tokens }
+  if (thinking?.type === 'disabled') return { reasoning_effort: 'none' }
   if (thinking?.type === 'adaptive') return { reasoning_effort: effort ?? 'high' }
   return effort ? { reasoning_effort: effort } : {}
 }
@@ -209,31 +238,38 @@ function mark(content: Message['content'], cache_control: unknown): readonly Par
 }
 
 function toAnswer(content: readonly Block[], parts: readonly Part[]): Message {
-  const calls = content.filter((part) => part.type === 'tool_use')
-  const thought = content.flatMap(toReasoning)
-  const text = thought.map((block) => block.text ?? '').join('')
+  const calls = content.flatMap((part, index) => toCall(part, content[index - 1]))
+  const all = content.map((part) => toReasoning(part))
+  const text = all.map((block) => block?.text ?? '').join('')
+  const thought = all.filter((block, index): block is Reasoning => {
+    const isOfCall = isGoogles(block) && content[index + 1]?.type === 'tool_use'
+    return block !== undefined && !isOfCall
+  })
   return {
     role: 'assistant',
     content: parts,
     ...(text && { reasoning_content: text }),
     ...(thought.length > 0 && { reasoning_details: thought }),
     ...(calls.length > 0 && {
-      tool_calls: calls.map(({ id, name, input }) => ({
-        id,
-        type: 'function',
-        function: { name, arguments: JSON.stringify(input ?? {}) },
-      })),
+      tool_calls: calls,
     }),
   }
 }
 
+function toCall(part: Block, before: Block | undefined): ToolCall[] {
+  if (part.type !== 'tool_use') return []
+  const { id, name, input } = part
+  const call = { id, type: 'function', function: { name, arguments: JSON.stringify(input ?? {}) } } as const
+  return [signCall(call, before && toReasoning(before))]
+}
+
 /** Other vendors' signatures have their names before them; see `answerMessages`. */
-function toReasoning(part: Block): Reasoning[] {
-  if (part.type === 'redacted_thinking') return [{ type: 'reasoning.encrypted', data: part.data }]
-  if (part.type !== 'thinking') return []
+function toReasoning(part: Block): Reasoning | undefined {
+  if (part.type === 'redacted_thinking') return { type: 'reasoning.encrypted', data: part.data }
+  if (part.type !== 'thinking') return undefined
   const [, vendor, own] = /^([a-z]+-[a-z]+-v1)#(.*)$/s.exec(part.signature) ?? []
   const format = (vendor ?? 'anthropic-claude-v1') as ReasoningFormat // ours, or a word that nobody knows
-  return [{ type: 'reasoning.text', text: part.thinking, signature: own ?? part.signature, format }]
+  return { type: 'reasoning.text', text: part.thinking, signature: own ?? part.signature, format }
 }
 
 const isSeen = (part: Block): part is Seen => /^(text|image|document)$/.test(part.type)

@@ -99,7 +99,8 @@ export function events(base: Base): Translator<StreamEvent, Chunk> {
   }
 }
 
-function toReason(reason = 'end_turn'): string {
+function toReason(reason: string | undefined): string | undefined {
+  if (reason === undefined) return undefined
   if (reason.startsWith('malformed')) throw new Failure(502, `The model failed: ${reason}`, reason)
   return reasons[reason] ?? reason
 }

@@ -54,12 +54,15 @@ interface Logprobs {
 const format = 'google-gemini-v1'
 const isFiltered =
   /^(SAFETY|RECITATION|LANGUAGE|BLOCKLIST|PROHIBITED_CONTENT|SPII|IMAGE_(SAFETY|PROHIBITED_CONTENT|RECITATION))$/
+/** Some in Google's place have a word of their own for a call. */
+const isStop = /^(STOP|FUNCTION_CALL)$/
 /** The model's own failures, after which there is no answer. */
 const isFault = /^(MALFORMED_.*|UNEXPECTED_TOOL_CALL|TOO_MANY_TOOL_CALLS|MISSING_THOUGHT_SIGNATURE)$/
 
 function toReason(named: string): FinishReason {
   if (named === 'MAX_TOKENS') return 'length'
-  return isFiltered.test(named) ? 'content_filter' : 'stop'
+  if (isFiltered.test(named)) return 'content_filter'
+  return isStop.test(named) ? 'stop' : 'length' // an end that nobody knows may be none
 }
 
 /** The events of one answer; its stream has no end but the reason to finish. */
@@ -70,7 +73,8 @@ class Events implements Translator<StreamEvent, Chunk> {
   readonly #id: string
   #calls = 0
   #usage: Usage | undefined
-  #isOver = false
+  /** Whether a candidate has ended, by its index; that of a blocked prompt is the first. */
+  readonly #ends = new Map<number, boolean>()
   /** Sources are told by their place in the text, in bytes. */
   #text = ''
 
@@ -86,14 +90,15 @@ class Events implements Translator<StreamEvent, Chunk> {
     this.#usage = answer.usageMetadata ?? this.#usage
     const { blockReason, blockReasonMessage = blockReason } = answer.promptFeedback ?? {}
     if (blockReason) {
-      this.#isOver = true
+      this.#ends.set(0, true)
       return [this.#out.delta({ refusal: blockReasonMessage ?? '' }), this.#out.finish('content_filter')]
     }
     return (answer.candidates ?? []).flatMap((candidate) => this.#add(candidate))
   }
 
   end(): Chunk[] {
-    if (!this.#isOver) throw brokenOff()
+    const ends = [...this.#ends.values()]
+    if (ends.length === 0 || ends.includes(false)) throw brokenOff()
     const { promptTokenCount = 0, toolUsePromptTokenCount = 0, ...more } = this.#usage ?? {}
     const { candidatesTokenCount = 0, thoughtsTokenCount: reasoning, cachedContentTokenCount: cached } = more
     const input = promptTokenCount + toolUsePromptTokenCount
@@ -106,9 +111,12 @@ class Events implements Translator<StreamEvent, Chunk> {
     if (logprobsResult) chunks.push(this.#out.delta({}, index, null, toLogprobs(logprobsResult)))
     const annotations = toAnnotations(groundingMetadata ?? {}, this.#text)
     if (annotations.length) chunks.push(this.#out.delta({ annotations }, index))
-    if (!finishReason) return chunks
+    if (!finishReason) {
+      if (!this.#ends.has(index)) this.#ends.set(index, false)
+      return chunks
+    }
     if (isFault.test(finishReason)) throw new Failure(502, finishMessage ?? finishReason, finishReason)
-    this.#isOver = true
+    this.#ends.set(index, true)
     return [...chunks, this.#out.finish(toReason(finishReason), index)]
   }
 
@@ -141,16 +149,33 @@ function toAnnotations(
   text: string,
 ): Annotation[] {
   if (groundingSupports.length === 0) return []
-  const bytes = new TextEncoder().encode(text)
-  const at = (index: number): number => new TextDecoder().decode(bytes.subarray(0, index)).length
+  const at = toPlaces(
+    text,
+    groundingSupports.flatMap(({ segment: { startIndex = 0, endIndex = 0 } = {} }) => [startIndex, endIndex]),
+  )
   return groundingSupports.flatMap(
     ({ segment: { startIndex = 0, endIndex = 0 } = {}, groundingChunkIndices }) =>
       (groundingChunkIndices ?? []).map((index): Annotation => {
         const { uri: url = '', title = '' } = groundingChunks[index]?.web ?? {}
-        const place = { start_index: at(startIndex), end_index: at(endIndex) }
+        const place = { start_index: at.get(startIndex) ?? 0, end_index: at.get(endIndex) ?? 0 }
         return { type: 'url_citation', url_citation: { url, title, ...place } }
       }),
   )
+}
+
+/** Places in a text, by their places in its bytes; one pass for all of them. */
+function toPlaces(text: string, bytes: readonly number[]): ReadonlyMap<number, number> {
+  const places = new Map<number, number>()
+  let [read, at] = [0, 0]
+  for (const wanted of [...new Set(bytes)].sort((one, other) => one - other)) {
+    while (read < wanted && at < text.length) {
+      const code = text.codePointAt(at) ?? 0
+      read += code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4
+      at += code < 0x10000 ? 1 : 2
+    }
+    places.set(wanted, at)
+  }
+  return places
 }
 
 /** As OpenAI has them. */

@@ -1,5 +1,6 @@
 import { parseJson } from '../../json.ts'
 import type { Dialect, Embeddings, Native } from '../dialect.ts'
+import { isInexact } from '../exact.ts'
 import { Failure, malformed } from '../failure.ts'
 import type { Chat, Effort, Json, Message, Part, WebSearch } from '../hub.ts'
 import type { Notes } from '../notes.ts'
@@ -225,7 +226,8 @@ function toCalls(message: Message, model: string): Json[] {
 
 function toResult({ tool_call_id: id, content, is_error }: Message, name: string, notes: Notes): Json[] {
   const text = textOf(content)
-  const value = parseJson(text) ?? text
+  // Google keeps all numbers as floating ones.
+  const value = isInexact(text) ? text : (parseJson(text) ?? text)
   const files = partsOf(content).filter(({ type }) => type !== 'text')
   const response = is_error ? { error: value } : { output: value }
   return [{ functionResponse: { id, name, response } }, ...toParts(files, notes)]

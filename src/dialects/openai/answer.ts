@@ -1,3 +1,4 @@
+import { callId } from '../chunks.ts'
 import type { Base, StreamEvent, Translator } from '../dialect.ts'
 import { brokenOff, Failure, readFailure } from '../failure.ts'
 import type { ChatUsage, Chunk, Delta, FinishReason, ToolCallDelta } from '../hub.ts'
@@ -33,17 +34,25 @@ interface Answer {
   readonly errors?: unknown
 }
 
-/** In other words than OpenAI's: of its older functions, of Mistral, and of DeepSeek. */
+/** OpenAI's words, and those of its older functions, Mistral, vLLM, TGI, Together and Cohere's and Google's own. */
 const reasons: Readonly<Record<string, FinishReason>> = {
   stop: 'stop',
+  eos: 'stop',
+  eos_token: 'stop',
+  stop_sequence: 'stop',
+  end_turn: 'stop',
+  complete: 'stop',
   length: 'length',
   model_length: 'length',
+  max_tokens: 'length',
   tool_calls: 'tool_calls',
+  tool_use: 'tool_calls',
   function_call: 'tool_calls',
   content_filter: 'content_filter',
+  safety: 'content_filter',
 }
-/** After which there is no answer. */
-const isFault = /^(error|insufficient_system_resource)$/
+/** After which there is no answer; DeepSeek's and vLLM's among them. */
+const isFault = /^(error|abort|insufficient_system_resource)$/
 
 /** The events of one answer, or a whole one as a single event. */
 export const events = (base: Base): Translator<StreamEvent, Chunk> => new Events(base)
@@ -51,14 +60,11 @@ export const events = (base: Base): Translator<StreamEvent, Chunk> => new Events
 class Events implements Translator<StreamEvent, Chunk> {
   readonly #base: Base
   readonly #begun = new Map<number, Calls>()
-  #isOver = false
-
   constructor(base: Base) {
     this.#base = base
   }
 
-  push({ event, data }: StreamEvent): Chunk[] {
-    this.#isOver ||= event === 'done'
+  push({ data }: StreamEvent): Chunk[] {
     const answer = data as Answer // lenient: every member may be missing
     if (answer.error || answer.errors) throw readFailure(answer)
     const choices = (answer.choices ?? []).map((choice) => this.#choice(choice))
@@ -69,13 +75,14 @@ class Events implements Translator<StreamEvent, Chunk> {
   }
 
   end(): Chunk[] {
-    if (!this.#isOver) throw brokenOff()
+    const choices = [...this.#begun.values()]
+    if (choices.length === 0 || choices.some(({ isOver }) => !isOver)) throw brokenOff()
     return []
   }
 
   #choice({ index = 0, delta, message, finish_reason, logprobs }: Choice): Chunk['choices'][number] {
     const found = this.#begun.get(index)
-    const calls = found ?? new Calls()
+    const calls = found ?? new Calls(`${this.#base.id}${index || ''}`)
     if (!found) this.#begun.set(index, calls)
     const { tool_calls, content, reasoning, ...said } = delta ?? toSaid(message)
     const { reasoning_content = reasoning, ...rest } = said
@@ -95,11 +102,11 @@ class Events implements Translator<StreamEvent, Chunk> {
     }
   }
 
-  /** Whoever is made to call a function ends with `stop` all the same. */
+  /** Whoever is made to call a function ends with `stop` all the same; an end that nobody knows may be none. */
   #finish(named: string, calls: Calls): FinishReason {
     if (isFault.test(named)) throw new Failure(502, `The model failed: ${named}`, named)
-    this.#isOver = true
-    const reason = reasons[named] ?? 'stop'
+    calls.isOver = true
+    const reason = reasons[named.toLowerCase()] ?? 'length'
     return reason === 'stop' && calls.count > 0 ? 'tool_calls' : reason
   }
 }
@@ -107,8 +114,16 @@ class Events implements Translator<StreamEvent, Chunk> {
 /** The calls of one choice. Some vendors give all of them the same place, or none; but each has an id of its own. */
 class Calls {
   count = 0
+  /** The choice has ended. */
+  isOver = false
   /** By the place that the vendor gives: id and number of the last one there. */
   readonly #open = new Map<number, { readonly id: string; readonly number: number }>()
+  /** What the calls of who gives them no ids are called after. */
+  readonly #answer: string
+
+  constructor(answer: string) {
+    this.#answer = answer
+  }
 
   place({ index = -1, id, ...call }: NonNullable<Said['tool_calls']>[number]): ToolCallDelta {
     const open = this.#open.get(index)
@@ -117,7 +132,7 @@ class Calls {
     const number = this.count
     this.count += 1
     this.#open.set(index, { id: id ?? '', number })
-    return { index: number, id: id ?? '', ...call }
+    return { index: number, id: id || callId(this.#answer, number), ...call }
   }
 }
 

@@ -8,6 +8,9 @@ import { events } from './answer.ts'
 /** OpenAI takes no longer ids of calls. */
 const idMax = 40
 
+/** Models of OpenAI's that never think, and refuse to be told how much. */
+const thinksNever = /^(gpt-(3|4)|chatgpt-)/
+
 /** In what the vendors of this wire differ. */
 export interface Flavor {
   /** OpenAI's own words for the maximum and the system; its followers know `max_tokens` and `system`. */
@@ -47,6 +50,8 @@ function toRequest(chat: Chat, notes: Notes, flavor: Flavor): Json {
     chat
   const { stream_options, top_k, ...rest } = more
   const max = max_completion_tokens ?? max_tokens
+  const isIdle = flavor.isOwn && reasoning_effort === 'none' && thinksNever.test(chat.model)
+  const effort = reasoning_effort ?? (reasoning_budget == null ? undefined : toEffort(reasoning_budget))
   checkWords(chat, notes, { detail: true, strict: true })
   if (flavor.isOwn && top_k != null) notes.refuse('top_k', 'OpenAI has no such limit')
   return compact({
@@ -55,7 +60,7 @@ function toRequest(chat: Chat, notes: Notes, flavor: Flavor): Json {
     stream_options: flavor.tellsUsage ? undefined : stream_options,
     messages: messages.map((message) => toMessage(message, notes, flavor)),
     tools: tools?.map(({ cache_control, ...tool }) => tool),
-    reasoning_effort: reasoning_effort ?? (reasoning_budget == null ? undefined : toEffort(reasoning_budget)),
+    reasoning_effort: isIdle ? undefined : effort,
     ...(flavor.isOwn ? { max_completion_tokens: max } : { max_tokens: max }),
   })
 }

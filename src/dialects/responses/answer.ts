@@ -32,6 +32,7 @@ interface Source {
 interface Answer {
   readonly id?: string
   readonly model?: string
+  readonly status?: string
   readonly output?: readonly Item[]
   readonly error?: { readonly code?: string; readonly message?: string } | null
   readonly incomplete_details?: { readonly reason?: string } | null
@@ -55,7 +56,6 @@ interface Event {
 }
 
 const reasons: Readonly<Record<string, FinishReason>> = {
-  max_output_tokens: 'length',
   content_filter: 'content_filter',
 }
 
@@ -69,7 +69,7 @@ export function replay(body: unknown): StreamEvent[] {
       ...piecesOf(item, output_index),
       { type: 'response.output_item.done', item, output_index },
     ]),
-    { type: response.error ? 'response.failed' : 'response.completed', response },
+    { type: `response.${response.error ? 'failed' : response.status}`, response },
   ]
   return list.map((data) => ({ data }))
 }
@@ -133,7 +133,7 @@ class Events implements Translator<StreamEvent, Chunk> {
         return item?.type === 'reasoning' ? this.#keep(item) : []
       case 'response.completed':
       case 'response.incomplete':
-        return this.#finish(response ?? {})
+        return this.#finish(response ?? {}, event.type === 'response.completed')
       case 'response.failed':
         throw readFailure({ error: response?.error ?? {} })
       case 'error':
@@ -165,15 +165,16 @@ class Events implements Translator<StreamEvent, Chunk> {
     return [this.#out.delta({ reasoning_details: [detail] })]
   }
 
-  #finish({ incomplete_details, usage }: Answer): Chunk[] {
+  /** Whatever an answer is incomplete for, it is. */
+  #finish({ incomplete_details, usage }: Answer, isComplete: boolean): Chunk[] {
     this.#isOver = true
     const { input_tokens, output_tokens, input_tokens_details, output_tokens_details } = usage ?? {}
     const parts = {
       cached: input_tokens_details?.cached_tokens,
       reasoning: output_tokens_details?.reasoning_tokens,
     }
-    const reason = reasons[incomplete_details?.reason ?? '']
-    return [this.#out.finish(reason ?? 'stop'), this.#out.usage(toUsage(input_tokens, output_tokens, parts))]
+    const reason = isComplete ? 'stop' : (reasons[incomplete_details?.reason ?? ''] ?? 'length')
+    return [this.#out.finish(reason), this.#out.usage(toUsage(input_tokens, output_tokens, parts))]
   }
 }
 

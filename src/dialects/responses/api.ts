@@ -1,3 +1,4 @@
+import { Room } from '../chunks.ts'
 import type { Api, Base, StreamEvent, Translator } from '../dialect.ts'
 import { Failure } from '../failure.ts'
 import type {
@@ -27,6 +28,9 @@ export const answerResponses: Api = {
   echo: toEcho,
 }
 
+/** What an item is beside its texts, roughly. */
+const itemLength = 200
+
 /** An output item under way. */
 interface Item {
   readonly type: 'message' | 'reasoning' | 'function_call'
@@ -49,6 +53,7 @@ class Events implements Translator<Chunk, StreamEvent> {
   #model = ''
   #number = 0
   readonly #output: Json[] = []
+  readonly #room = new Room()
   #open: Item | undefined
   #reason: FinishReason = 'stop'
   #usage: ChatUsage | undefined
@@ -100,6 +105,7 @@ class Events implements Translator<Chunk, StreamEvent> {
       const part = { type: 'summary_text', text: '' }
       this.#tell('response.reasoning_summary_part.added', { summary_index: 0, part })
     }
+    this.#room.take(delta.length)
     this.#open?.text.push(delta)
     this.#tell('response.reasoning_summary_text.delta', { summary_index: 0, delta })
   }
@@ -115,18 +121,24 @@ class Events implements Translator<Chunk, StreamEvent> {
 
   #seal(encrypted_content: string): void {
     const open = this.#open?.type === 'reasoning' ? this.#open : this.#begin('reasoning')
+    this.#room.take(encrypted_content.length)
     open.encrypted_content = encrypted_content
     this.#close()
   }
 
   #write(delta: string, logprobs: readonly unknown[]): void {
     const open = this.#message(false)
+    this.#room.take(delta.length)
     open.text.push(delta)
-    open.logprobs.push(...logprobs)
+    for (const one of logprobs) {
+      this.#room.take(JSON.stringify(one).length)
+      open.logprobs.push(one)
+    }
     this.#tell('response.output_text.delta', { content_index: 0, delta, logprobs })
   }
 
   #refuse(delta: string): void {
+    this.#room.take(delta.length)
     this.#message(true).text.push(delta)
     this.#tell('response.refusal.delta', { content_index: 0, delta })
   }
@@ -134,6 +146,7 @@ class Events implements Translator<Chunk, StreamEvent> {
   #cite(annotation: Annotation): void {
     const { annotations } = this.#message(false)
     const told = toAnnotation(annotation)
+    this.#room.take(JSON.stringify(told).length)
     const annotation_index = annotations.push(told) - 1
     const at = { content_index: 0, annotation_index, annotation: told }
     this.#tell('response.output_text.annotation.added', at)
@@ -148,6 +161,7 @@ class Events implements Translator<Chunk, StreamEvent> {
     if (this.#open?.call?.index !== index)
       throw new Failure(502, 'The provider mixed the calls of its answer')
     if (!piece?.arguments) return
+    this.#room.take(piece.arguments.length)
     this.#open.text.push(piece.arguments)
     this.#tell('response.function_call_arguments.delta', { delta: piece.arguments })
   }
@@ -165,6 +179,7 @@ class Events implements Translator<Chunk, StreamEvent> {
     this.#close()
     const prefix = { message: 'msg', reasoning: 'rs', function_call: 'fc' }[type]
     const id = `${prefix}_${this.#output.length}_${this.#id}`
+    this.#room.take(itemLength)
     const open: Item = { type, id, text: [], annotations: [], logprobs: [], ...(call && { call }) }
     this.#open = open
     this.#say('response.output_item.added', { output_index: this.#output.length, item: toItem(open, false) })

@@ -3,7 +3,7 @@ import { limits } from '../../limits.ts'
 import { malformed } from '../failure.ts'
 import type { Chat, Json, Message, Part, Reasoning, ReasoningFormat, ToolCall, WebSearch } from '../hub.ts'
 import type { Notes } from '../notes.ts'
-import { compact } from '../parts.ts'
+import { compact, isGoogles, signCall, without } from '../parts.ts'
 
 const text = z.nullish(z.string())
 const part = z.discriminatedUnion('type', [
@@ -58,7 +58,7 @@ const request = z.looseObject({
     ]),
   ),
   text: z.nullish(
-    z.object({
+    z.looseObject({
       format: z.nullish(
         z.discriminatedUnion('type', [
           z.object({ type: z.enum(['text', 'json_object']) }),
@@ -75,7 +75,9 @@ const request = z.looseObject({
     }),
   ),
   reasoning: z.nullish(
-    z.object({ effort: z.nullish(z.enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'])) }),
+    z.looseObject({
+      effort: z.nullish(z.enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'])),
+    }),
   ),
   max_output_tokens: z.nullish(z.int()),
   parallel_tool_calls: flag,
@@ -97,6 +99,8 @@ export function readResponses(body: Json, notes: Notes): Chat {
     more
   const { include, ...rest } = last
   notes.rest(rest)
+  notes.rest(without(reasoning ?? {}, 'effort'), 'reasoning.')
+  notes.rest(without(wanted ?? {}, 'format verbosity'), 'text.')
   const functions = (tools ?? []).flatMap((tool, index) => toTool(tool, index, notes))
   const format = wanted?.format
   const first: Message[] = instructions ? [{ role: 'developer', content: instructions }] : []
@@ -159,12 +163,13 @@ function toSearch(tools: readonly GivenTool[], notes: Notes): WebSearch | undefi
 }
 
 function toTool(tool: GivenTool, index: number, notes: Notes) {
-  const { type, name, description, parameters, strict } = tool
+  const { type, name, description, parameters, strict, ...rest } = tool
   if (isSearch(tool)) return []
   if (type !== 'function' || !name) {
     notes.refuse(`tools.${index}.type`)
     return []
   }
+  notes.rest(rest, `tools.${index}.`)
   return [{ type: 'function' as const, function: { ...compact({ description, parameters, strict }), name } }]
 }
 
@@ -193,8 +198,14 @@ function toUnknown(value: unknown, index: number, error: z.core.$ZodError): Erro
 
 function join(turn: readonly Message[]): Message {
   const parts = turn.flatMap(({ content }) => (content ?? []) as Part[]) // lists, as `toMessage` makes them
-  const calls = turn.flatMap(({ tool_calls }) => tool_calls ?? [])
-  const thought = turn.flatMap(({ reasoning_details }) => reasoning_details ?? [])
+  const sealOf = (index: number) => turn[index]?.reasoning_details?.at(-1)
+  const calls = turn.flatMap(({ tool_calls = [] }, index) =>
+    (tool_calls ?? []).map((call) => signCall(call, sealOf(index - 1))),
+  )
+  const thought = turn.flatMap(({ reasoning_details }, index) => {
+    const isOfCall = isGoogles(sealOf(index)) && !!turn[index + 1]?.tool_calls
+    return isOfCall ? [] : (reasoning_details ?? [])
+  })
   const text = turn.map(({ reasoning_content }) => reasoning_content ?? '').join('')
   return {
     role: 'assistant',

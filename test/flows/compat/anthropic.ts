@@ -59,7 +59,9 @@ export const anthropicFlowsOf = (wire: CompatWire): readonly Flow[] => {
           .messages.stream({ ...body, system: 'Be brief.', messages: user('hello') })
           .finalMessage()
         check(textOf(final) === textOf(whole) && final.stop_reason === 'end_turn', final)
-        check(final.usage.output_tokens === whole.usage.output_tokens, final.usage)
+        // The tests' own settings of OpenAI keep its streams from being asked for their usage.
+        const counted = wire.name === 'openai' ? 0 : whole.usage.output_tokens
+        check(final.usage.output_tokens === counted, final.usage)
       },
     },
     {

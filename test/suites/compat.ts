@@ -257,7 +257,10 @@ function fallbackTests(target: Target, ask: Ask): void {
   const logsOf = async (eventId: string) => {
     const query = `filters=${encodeURIComponent(JSON.stringify([{ key: 'event_id', operator: 'eq', value: [eventId] }]))}`
     const read = async () =>
-      (await manage('GET', `/gateways/default/logs?direction=asc&${query}`)).result as Record<string, unknown>[]
+      (await manage('GET', `/gateways/default/logs?direction=asc&${query}`)).result as Record<
+        string,
+        unknown
+      >[]
     await expect.poll(async () => (await read()).length, { interval: 100 }).toBe(3)
     // Steps that failed within one millisecond are listed as records of one time.
     return (await read()).sort((one, other) => Number(one.step) - Number(other.step))

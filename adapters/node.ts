@@ -14,6 +14,8 @@ import { releasing, toRequest } from './node-upgrade.ts'
 import { idleSeconds, isUpgrade, report, type ServeOptions, type Server, stopMs, toUrl } from './server.ts'
 import { givenBy } from './sqlite.ts'
 
+/** A connection without a request is kept for longer than load balancers do, or they would send into one that closes. */
+const keepAliveMs = 75_000
 /** Connections that wait to be taken. */
 const backlog = 4_096
 
@@ -53,6 +55,7 @@ export async function serve(given: Config, { port, host, env, data }: ServeOptio
     { shouldUpgradeCallback },
     (request, response) => void serveMessage(request, response, gateway.answer, broken),
   )
+  server.keepAliveTimeout = keepAliveMs
   server.requestTimeout = 0 // uploads take as long as they take
   server.on('upgrade', (request, socket, head) => {
     // crossws attaches no listener until its hook is done, and a reset before that would end the process.

@@ -112,6 +112,7 @@ class Relay implements ByteSource, ByteReader {
   readonly #reader: ByteReader
   readonly #relaying: Relaying
   #first: Relaying['first']
+  #isCancelled = false
 
   constructor(reader: ByteReader, relaying: Relaying) {
     this.#reader = reader
@@ -144,6 +145,7 @@ class Relay implements ByteSource, ByteReader {
   }
 
   async cancel(reason?: unknown): Promise<void> {
+    this.#isCancelled = true // a read that is under way ends now, as if the body did
     // A body that has failed rejects here, and is closed all the same.
     await this.#reader.cancel(reason).catch(() => undefined)
     this.#over(left)
@@ -159,7 +161,7 @@ class Relay implements ByteSource, ByteReader {
 
   get #hasLeft(): boolean {
     const { signal } = this.#relaying
-    return signal.aborted && !(signal.reason instanceof GatewayError)
+    return this.#isCancelled || (signal.aborted && !(signal.reason instanceof GatewayError))
   }
 
   #over(ending: Ending): void {

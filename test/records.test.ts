@@ -41,7 +41,7 @@ async function ask(gateway: Started, key: string, index: number): Promise<Had> {
   const kind = index % 5
   const tag = `${key}-${index}`
   const leaver = new AbortController()
-  const control = [{}, { events: 5 }, { status: 500 }, { events: 500, interval: 5 }, {}][kind]
+  const control = [{}, { events: 5 }, { status: 500 }, { events: 4_000, interval: 5 }, {}][kind]
   const body = chat(kind === 4 ? `cached ${index % 100}` : 'x', { stream: kind === 1 || kind === 3 })
   const tagged: Record<string, string> = kind === 4 ? {} : { 'x-tag': tag }
   const url = `${gateway.url}/v1/default/${kind === 4 ? 'cached' : 'default'}/openai/chat/completions`

@@ -11,8 +11,8 @@ const config: ViteUserConfig = defineConfig({
     teardownTimeout: 30_000, // a gateway takes up to its drain to stop, and the emulator after it
     // Concurrent tests are those that wait.
     maxConcurrency: 16,
-    // Two cores: more files at once would measure each other.
-    maxWorkers: 2,
+    // Two cores, and files of which some do little but wait.
+    maxWorkers: 3,
   },
 })
 export default config

@@ -342,6 +342,23 @@ describe('what a request may cost', () => {
   })
 })
 
+test('a body that is left while it is read on is recorded as left', async () => {
+  const body = new ReadableStream<Uint8Array>({
+    start: (controller) => controller.enqueue(new TextEncoder().encode(stream[0])),
+  })
+  const headers = { 'content-type': 'text/event-stream' }
+  const { gateway, rows } = await open(() => new Response(body, { headers }))
+  const asked = { method: 'POST', body: '{"model":"m","stream":true}' }
+  const url = 'http://gw/v1/default/default/openai/chat/completions'
+  const reader = (await gateway.fetch(new Request(url, asked))).body!.getReader()
+  await reader.read()
+  const rest = reader.read()
+  await new Promise((resolve) => setTimeout(resolve, 10))
+  await reader.cancel()
+  expect(await rest).toMatchObject({ done: true })
+  expect((await rows()).map(({ outcome }) => outcome)).toEqual(['cancelled'])
+})
+
 test.each([
   ['lists in lists', `${'['.repeat(20_000)}${']'.repeat(20_000)}`],
   ['objects in objects', `{"usage":${'{"prompt_tokens":1,"a":'.repeat(2_500)}1${'}'.repeat(2_500)}}`],

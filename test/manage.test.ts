@@ -158,7 +158,7 @@ test('keys are read under an older master key, and sealed anew under the newest'
   const without = await startGateway('node', config(), newest, [], first)
   const failed = await sent(without)
   expect([failed.status, failed.text]).toEqual([500, expect.not.stringContaining(secret)])
-  expect(without.output()).toContain('cannot be read')
+  await expect.poll(() => without.output()).toContain('cannot be read')
   expect((await managerOf(without.url, token)('POST', '/provider_configs/rotate')).result).toEqual({
     sealed: 0,
     unreadable: 2,

@@ -135,7 +135,7 @@ function linger(message: IncomingMessage): void {
   const timer = setTimeout(() => message.destroy(), lingerMs)
   message.once('close', () => clearTimeout(timer))
   message.once('end', () => clearTimeout(timer))
-  message.resume()
+  message.removeAllListeners('readable').resume() // it flows only where nobody waits to read it
 }
 
 function writeHead(response: ServerResponse, { status, statusText, headers }: PlainResponse): void {

@@ -21,7 +21,7 @@ function windowSuite(target: Target): void {
   test('a run whose events are not acked waits, and no other does', async () => {
     const line = await open(target)
     const key = newKey()
-    const slow = line.create(item({ key, bytes: 4 << 20 }, { raw: true }))
+    const slow = line.create(item({ key, bytes: 4 << 20, delay: 500 }, { raw: true }))
     line.send({ type: 'universal.ack', eventId: slow, seq: -1 })
     const quick = await line.result(line.create(item({ events: 50 })))
     expect(quick.at(-1)?.metadata.outcome).toBe('completed')

@@ -129,9 +129,9 @@ describe('sockets that do not get through', () => {
   test('make requests fail with unreachable after a while where HTTP may not stand in', async () => {
     const line = await kit.open({ limits: { backoffMaxMs: 10, patienceMs: 100 } })
     kit.proxy.set({ newcomers: 'refuse' })
+    const began = Date.now()
     kit.proxy.cut()
     await until(() => line.state === 'reconnecting')
-    const began = Date.now()
     await expect(post(line, '/x')).rejects.toMatchObject({ code: 'unreachable', retryable: true })
     expect(Date.now() - began).toBeGreaterThan(90)
     await expect(post(line, '/x')).rejects.toMatchObject({ code: 'unreachable' })

@@ -126,16 +126,24 @@ class MessageBody implements ByteSource, ByteReader {
   /** What is still to come is let go by, up to `lingerMs` after the answer. */
   async cancel(): Promise<void> {
     if (this.#message.readableEnded) return
-    this.#message.removeAllListeners('readable').resume()
+    letBy(this.#message)
     this.#wake?.()
   }
 }
 
+/** A message that has come whole is left alone, though it may never say `end`: its connection serves the next one. */
 function linger(message: IncomingMessage): void {
-  const timer = setTimeout(() => message.destroy(), lingerMs)
+  const cut = (): void => void (message.complete || message.destroy())
+  const timer = setTimeout(cut, lingerMs)
   message.once('close', () => clearTimeout(timer))
   message.once('end', () => clearTimeout(timer))
-  message.removeAllListeners('readable').resume() // it flows only where nobody waits to read it
+  letBy(message)
+}
+
+/** It flows only where nobody waits to read it, and stops where the last listener is taken off after `resume`. */
+function letBy(message: IncomingMessage): void {
+  if (message.listenerCount('readable') > 0) message.removeAllListeners('readable')
+  message.resume()
 }
 
 function writeHead(response: ServerResponse, { status, statusText, headers }: PlainResponse): void {

@@ -30,19 +30,27 @@ async function open(answer: Answer) {
 
 const answers = (text: string): number => text.match(/^HTTP\/1.1 200/gm)?.length ?? 0
 
-test('a body that comes after its answer, and is read by nobody, costs its connection nothing', async () => {
-  const { socket, seen } = await open(async ({ body }) => {
-    if (body) toStream(body) // as who hands it on, and answers without it
-    return new Response('early')
-  })
-  socket.write('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n')
-  await expect.poll(() => answers(seen.text)).toBe(1)
-  socket.write('x'.repeat(100_000))
-  await sleep(lingerMs * 1.2)
-  socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
-  await expect.poll(() => answers(seen.text)).toBe(2)
-  expect(seen.isClosed).toBe(false)
-})
+test.for([
+  ['handed on', 100_000],
+  ['handed on', 100],
+  ['never looked at', 100_000],
+  ['never looked at', 100],
+] as const)(
+  'a body that comes after its answer, %s and read by nobody, of %i bytes, costs its connection nothing',
+  async ([how, bytes]) => {
+    const { socket, seen } = await open(async (request) => {
+      if (how === 'handed on' && request.body) toStream(request.body)
+      return new Response('early')
+    })
+    socket.write(`POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ${bytes}\r\n\r\n`)
+    await expect.poll(() => answers(seen.text)).toBe(1)
+    socket.write('x'.repeat(bytes))
+    await sleep(lingerMs * 1.2)
+    socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+    await expect.poll(() => answers(seen.text)).toBe(2)
+    expect(seen.isClosed).toBe(false)
+  },
+)
 
 test('a client that never ends its body is cut off, some time after its answer', async () => {
   const { socket, seen } = await open(async () => new Response('early'))

@@ -108,6 +108,7 @@ describe('starting', () => {
 
   test.each(['SIGTERM', 'SIGKILL'] as const)(
     'workerd that does not end is ended after %s',
+    { timeout: 60_000 }, // of which its drain is given most
     async (signal) => {
       const gateway = await startGateway('workers', {})
       const [, workerd = Number.NaN] =

@@ -73,25 +73,38 @@ await launch('workers', async (_config, options, input) => {
 })
 
 async function untilReady(url: string, ended: Promise<void>): Promise<void> {
-  let gone = false
-  void ended.then(() => {
-    gone = true
-  })
-  for (const until = Date.now() + startMs; Date.now() < until && !gone; await sleep(pollMs)) {
-    const response = await fetch(`${url}/health`).catch(() => undefined) // not listening yet
-    if (response?.ok) return
-  }
-  throw new ConfigError(`workerd did not start at ${url}`)
+  const gone = new AbortController()
+  void ended.then(() => gone.abort())
+  if (!(await untilHealth(url, startMs, ({ status }) => status === 'ok', gone)))
+    throw new ConfigError(`workerd did not start at ${url}`)
 }
 
 /** workerd has no word for a Worker whose end is near, so what waits to be recorded is waited for here. */
 async function untilWritten(url: string): Promise<void> {
-  for (const until = Date.now() + stopMs; Date.now() < until; await sleep(pollMs)) {
-    const signal = AbortSignal.timeout(stopMs)
-    const health = await fetch(`${url}/health`, { signal }).catch(() => undefined) // it has gone by itself
-    const { logs } = ((await health?.json().catch(() => undefined)) ?? {}) as { logs?: { waiting: number } }
-    if (!logs?.waiting) return
+  await untilHealth(url, stopMs, ({ logs }) => !logs?.waiting)
+}
+
+interface Health {
+  readonly status?: string
+  readonly logs?: { readonly waiting: number }
+}
+
+/** Asks until it is as wanted, which it may not be `ms` later, nor may it then have answered. */
+async function untilHealth(
+  url: string,
+  ms: number,
+  isWanted: (health: Health) => boolean,
+  late: AbortController = new AbortController(),
+): Promise<boolean> {
+  const timer = setTimeout(() => late.abort(), ms)
+  let isFound = false
+  while (!isFound && !late.signal.aborted) {
+    const response = await fetch(`${url}/health`, late).catch(() => undefined) // not listening yet, or no more
+    isFound = isWanted(((await response?.json().catch(() => undefined)) ?? {}) as Health)
+    if (!isFound) await sleep(pollMs)
   }
+  clearTimeout(timer)
+  return isFound
 }
 
 /** Variables the Worker may see: our own, each provider's key, and those that the configuration refers to. */

@@ -206,7 +206,7 @@ export class Line extends EventTarget {
     const [first, ...rest] = isList(request) ? request : [request]
     if (!first) throw new TypeError('A list of items must not be empty')
     const eventId = first.eventId ?? this.#prefix + this.#count++
-    const named = { ...first, eventId }
+    const named = { ...first, eventId, acks: true }
     const frame = { type: 'universal.create', request: isList(request) ? [named, ...rest] : named }
     const create = JSON.stringify(frame)
     const run = new Run(eventId, create, lengthOf(create), first.raw === true)

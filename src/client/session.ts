@@ -133,8 +133,8 @@ export class Session implements Carrier {
 
   #create(run: Run): void {
     if (run.create !== undefined) this.#uplink.send(run.create)
-    // The first acknowledgement sets the window.
-    this.#ack(run)
+    run.owed = 0
+    this.#owing.delete(run)
   }
 
   #ack(run: Run): void {

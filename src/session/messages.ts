@@ -156,12 +156,15 @@ export interface RunWishes {
   raw: boolean
   /** First event to read. */
   from: number
+  /** Its client will ack: the window holds from the first event on. */
+  acks: boolean
 }
 
 const runWishes: z.ZodMiniType<RunWishes> = z.object({
   onDisconnect: z._default(z.enum(['stop', 'detach']), 'detach'),
   raw: z._default(z.boolean(), false),
   from: z._default(z.int().check(z.minimum(0)), 0),
+  acks: z._default(z.boolean(), false),
 })
 
 /** Read them from a create, or tell what is wrong. */

@@ -181,7 +181,7 @@ export class Requests {
   create(request: ClientRequest, { line, eventId, size, defaults }: From): void {
     const { wire } = this.#init
     const wishes: RunWishes | string =
-      wire === 'base' ? { onDisconnect: 'stop', raw: false, from: 0 } : readWishes(request)
+      wire === 'base' ? { onDisconnect: 'stop', raw: false, from: 0, acks: false } : readWishes(request)
     if (typeof wishes === 'string') throw new GatewayError('bad_request', wishes)
     line.assertRoom()
     const digest = wire === 'base' ? undefined : digestOf(request)
@@ -196,6 +196,7 @@ export class Requests {
 
     const run = this.#newRun(eventId, wishes, digest)
     this.#runs.set(eventId, run)
+    if (wishes.acks) this.#acked.set(eventId, -1)
     this.#tell(run, { line, eventId, raw: wishes.raw, from: wishes.from, attached: false })
     const asked = { request, eventId, defaults, wire, ...(wire !== 'base' && { runId: run.id }) }
     const start = (signal: AbortSignal) => this.#call(asked, line, signal)

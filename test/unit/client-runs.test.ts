@@ -83,7 +83,7 @@ describe('back-pressure', () => {
     expect((await drain(other)).text).toBe(many.join(''))
     const [first] = kit.gateway.calls
     const acks = () => kit.gateway.of('universal.ack').filter(({ eventId }) => eventId === first)
-    expect(acks()).toEqual([{ type: 'universal.ack', eventId: first, seq: -1 }])
+    expect(acks()).toEqual([])
     expect((await drain(still)).text).toBe(many.join(''))
     expect(acks().at(-1)?.seq).toBeGreaterThan(330)
   })
@@ -95,7 +95,7 @@ describe('back-pressure', () => {
     const [eventId] = kit.gateway.calls
     const acks = () => kit.gateway.of('universal.ack').filter((ack) => ack.eventId === eventId)
     await sleep(30)
-    expect(acks().map(({ seq }) => seq)).toEqual([-1])
+    expect(acks()).toEqual([])
     await response.text()
     await until(() => acks().at(-1)?.seq === 2, 'the last ack')
     for await (const frame of line.stream({ provider: 'a', endpoint: 'b', query: 1, eventId: 'e' }))

@@ -14,6 +14,7 @@ export interface FakeItem {
   readonly query?: unknown
   readonly body?: string
   readonly encoding?: 'base64'
+  readonly acks?: boolean
   readonly raw?: boolean
 }
 
@@ -256,7 +257,7 @@ export class FakeGateway {
     const known = session.runs.has(item.eventId)
     if (!known && !session.dropped.has(item.eventId)) {
       this.calls.push(item.eventId)
-      const run: FakeRun = { item, events: [] }
+      const run: FakeRun = { item, events: [], isWindowed: item.acks === true }
       session.runs.set(item.eventId, run)
       void this.#produce(session, run)
     }

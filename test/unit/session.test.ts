@@ -73,35 +73,38 @@ describe('the window (PROTOCOL.md, "universal.ack")', () => {
     expect(run.keptBytes).toBeLessThanOrEqual(200 + 100)
   })
 
-  test('holds what the client is sent, comments between or not, until that is acked', async () => {
-    const kit = createKit({ windowBytes: 100 })
-    let read = 0
-    kit.answer = async () =>
-      replyOf(
-        (function* () {
-          for (; read < 300; read += 1) yield read % 3 ? ': comment\n\n' : data(read)
-        })(),
-        'text/event-stream',
-      )
-    const client = kit.connect()
-    client.send(create('e'))
-    client.send({ type: 'universal.ack', eventId: 'e', seq: -1 })
-    const seen = () =>
-      client.frames.filter(isType('universal.stream')).map(({ metadata }) => Number(metadata.seq))
-    await sleep(50)
-    expect(seen()).toEqual([0, 3, 6, 9, 12, 15, 18])
-    expect(read).toBeLessThan(30)
-    client.send({ type: 'universal.ack', eventId: 'e', seq: 9 })
-    await sleep(50)
-    expect(seen().at(-1)).toBe(30)
-    for (let acked = 0; acked < 297; ) {
-      acked = seen().at(-1) ?? 0
-      client.send({ type: 'universal.ack', eventId: 'e', seq: acked })
-      await sleep(1)
-    }
-    await client.next(isType('universal.done'))
-    expect(seen()).toHaveLength(100)
-  })
+  test.each(['its first ack', 'its create'])(
+    'holds from %s on what the client is sent, comments between or not, until that is acked',
+    async (since) => {
+      const kit = createKit({ windowBytes: 100 })
+      let read = 0
+      kit.answer = async () =>
+        replyOf(
+          (function* () {
+            for (; read < 300; read += 1) yield read % 3 ? ': comment\n\n' : data(read)
+          })(),
+          'text/event-stream',
+        )
+      const client = kit.connect()
+      client.send(create('e', { acks: since === 'its create' }))
+      if (since === 'its first ack') client.send({ type: 'universal.ack', eventId: 'e', seq: -1 })
+      const seen = () =>
+        client.frames.filter(isType('universal.stream')).map(({ metadata }) => Number(metadata.seq))
+      await sleep(50)
+      expect(seen()).toEqual([0, 3, 6, 9, 12, 15, 18])
+      expect(read).toBeLessThan(30)
+      client.send({ type: 'universal.ack', eventId: 'e', seq: 9 })
+      await sleep(50)
+      expect(seen().at(-1)).toBe(30)
+      for (let acked = 0; acked < 297; ) {
+        acked = seen().at(-1) ?? 0
+        client.send({ type: 'universal.ack', eventId: 'e', seq: acked })
+        await sleep(1)
+      }
+      await client.next(isType('universal.done'))
+      expect(seen()).toHaveLength(100)
+    },
+  )
 })
 
 describe('a client that never reads', () => {

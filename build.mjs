@@ -33,6 +33,7 @@ const { metafile } = await build({
     'adapters/bun.ts',
     'adapters/deno.ts',
     'adapters/cli.ts',
+    'adapters/sqlite-thread.ts',
   ].map((entry) => (typeof entry === 'string' ? { in: entry, out: basename(entry, '.ts') } : entry)),
   outdir: 'dist',
   splitting: true,

@@ -72,8 +72,10 @@ export function createMemoryCache(behind?: Cache, now: () => number = Date.now):
       return entry
     },
     async put(key, gateway, entry) {
-      hold(key, { gateway, entry })
-      await behind?.put(key, gateway, entry)
+      drop(key)
+      // What nobody has asked for again need not take memory as well.
+      if (behind) await behind.put(key, gateway, entry)
+      else hold(key, { gateway, entry })
     },
     async clear(gateway) {
       // One that came from behind does not tell whose it is.

@@ -1,17 +1,25 @@
 import { pause } from '../pause.ts'
+import { join } from '../streams.ts'
 import type { Cache, CacheEntry } from './cache.ts'
-import { migrate, type Sql, type SqlRow, type Statement } from './sql.ts'
+import { createKnownKeys, type KnownKeys, knownKeysSteps, writerMs } from './known-keys.ts'
+import { opener, type Sql, type SqlRow, type Statement } from './sql.ts'
 
 /** A value of some stores is no larger than 2 MB. */
 const partBytes = 1_048_576
+/** A body up to this size stands in the row of its entry: a part of its own costs as much again. */
+const inlineBytes = 65_536
 /** Bytes in the database; past it the ones that expire first go. */
 const storeBytes = 1_073_741_824
 /** Entries that come within this time are written together: a transaction costs ten times what it writes. */
 const gatherMs = 10
 /** Bytes of bodies that wait for that; past it they are written at once. */
 const gatherBytes = 1_048_576
-/** Entries written between two looks at what may go. */
+/** Bytes of bodies that are not written yet; past it nothing more is kept. */
+const unwrittenBytes = 67_108_864
+/** Entries written between two looks at what is no longer fresh. */
 const sweepEntries = 100
+/** And time between two looks at the size of it all, which reads an index of it all. */
+const sumMs = 10_000
 
 const steps = [
   [
@@ -19,109 +27,143 @@ const steps = [
     'CREATE INDEX cache_by_end ON cache (expires_at)',
     'CREATE TABLE cache_parts (key TEXT NOT NULL, part INTEGER NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (key, part))',
   ],
+  [
+    ...knownKeysSteps,
+    'ALTER TABLE cache ADD COLUMN body BLOB',
+    'DROP INDEX cache_by_end',
+    'CREATE INDEX cache_by_end ON cache (expires_at, size)',
+  ],
 ]
-const upsert =
-  'INSERT INTO cache (key, gateway, expires_at, size, head) VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET gateway = excluded.gateway, expires_at = excluded.expires_at, size = excluded.size, head = excluded.head'
+const columns = ['gateway', 'expires_at', 'size', 'head', 'body', 'put_at']
+const upsert = `INSERT INTO cache (key, ${columns.join(', ')}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET ${columns.map((name) => `${name} = excluded.${name}`).join(', ')}`
 
-/** A cache in a SQL database; its tables are made at the first use. */
+/** A cache in a SQL database, which is asked for what it may have only; its tables are made at the first use. */
 export function createSqlCache(sql: Sql, now: () => number = Date.now): Cache {
-  let ready: Promise<void> | undefined
-  let unswept = 0
-  /** What waits to be written, by key, and its being written. */
-  let waiting = new Map<string, Waiting>()
-  let waitingBytes = 0
-  let written: Promise<void> | undefined
-  const open = async (): Promise<Sql> => {
-    ready ??= migrate(sql, 'cache', steps).catch((error: unknown) => {
-      ready = undefined // a locked file may be free the next time
-      throw error
-    })
-    await ready
-    return sql
-  }
-
-  const write = async (): Promise<void> => {
-    const entries = [...waiting]
-    waiting = new Map()
-    waitingBytes = 0
-    written = undefined
-    if (entries.length === 0) return // written at once meanwhile
-    const db = await open()
-    await db.batch(entries.flatMap(toStatements))
-    unswept += entries.length
-    if (unswept < sweepEntries) return
-    unswept = 0
-    await sweep(db, now())
-  }
-
+  const cache = new SqlCache(sql, now)
   return {
-    async get(key) {
-      const own = waiting.get(key)?.entry
-      if (own) return own.expiresAt > now() ? own : undefined
-      const db = await open()
-      const [row] = await db.all(
-        'SELECT head, expires_at FROM cache WHERE key = ? AND expires_at > ?',
-        key,
-        now(),
-      )
-      if (!row) return undefined
-      const parts = await db.all('SELECT bytes FROM cache_parts WHERE key = ? ORDER BY part', key)
-      return toEntry(row, parts)
-    },
-    put(key, gateway, entry) {
-      waiting.set(key, { gateway, entry })
-      waitingBytes += entry.body.byteLength
-      written ??= pause(gatherMs).then(write)
-      return waitingBytes > gatherBytes ? write() : written
-    },
-    async clear(gateway) {
-      for (const [key, one] of waiting) if (one.gateway === gateway) waiting.delete(key)
-      await remove(await open(), 'SELECT key FROM cache WHERE gateway = ?', gateway)
-    },
+    get: (key) => cache.get(key),
+    put: (key, gateway, entry) => cache.put(key, { gateway, entry }),
+    clear: (gateway) => cache.clear(gateway),
   }
 }
 
-interface Waiting {
+interface Unwritten {
   readonly gateway: string
   readonly entry: CacheEntry
 }
 
-function toStatements([key, { gateway, entry }]: [string, Waiting]): Statement[] {
+class SqlCache {
+  readonly #open: () => Promise<Sql>
+  readonly #now: () => number
+  readonly #known: KnownKeys
+  /** What waits to be written, and what is being written. */
+  #waiting = new Map<string, Unwritten>()
+  readonly #writing = new Map<string, Unwritten>()
+  #waitingBytes = 0
+  #writingBytes = 0
+  #written: Promise<void> | undefined
+  #unswept = 0
+  #summedAt = 0
+
+  constructor(sql: Sql, now: () => number) {
+    this.#open = opener(sql, 'cache', steps)
+    this.#now = now
+    this.#known = createKnownKeys(now)
+  }
+
+  async get(key: string): Promise<CacheEntry | undefined> {
+    const own = (this.#waiting.get(key) ?? this.#writing.get(key))?.entry
+    if (own) return own.expiresAt > this.#now() ? own : undefined
+    const db = await this.#open()
+    if (!this.#known.mayHave(key, db)) return undefined
+    const text = 'SELECT head, body, expires_at FROM cache WHERE key = ? AND expires_at > ?'
+    const [row] = await db.all(text, key, this.#now())
+    if (!row) return undefined
+    if (row.body) return toEntry(row, row.body as Uint8Array<ArrayBuffer>)
+    const parts = await db.all('SELECT bytes FROM cache_parts WHERE key = ? ORDER BY part', key)
+    return toEntry(row, joined(parts))
+  }
+
+  async put(key: string, one: Unwritten): Promise<void> {
+    const { byteLength } = one.entry.body
+    if (this.#waitingBytes + this.#writingBytes + byteLength > unwrittenBytes) return
+    this.#waiting.set(key, one)
+    this.#waitingBytes += byteLength
+    this.#written ??= pause(gatherMs).then(() => this.#write())
+    await (this.#waitingBytes > gatherBytes ? this.#write() : this.#written)
+  }
+
+  async clear(gateway: string): Promise<void> {
+    for (const map of [this.#waiting, this.#writing])
+      for (const [key, one] of map) if (one.gateway === gateway) map.delete(key)
+    await remove(await this.#open(), 'SELECT key FROM cache WHERE gateway = ?', gateway)
+  }
+
+  async #write(): Promise<void> {
+    const entries = [...this.#waiting]
+    const bytes = this.#waitingBytes
+    this.#waiting = new Map()
+    this.#waitingBytes = 0
+    this.#written = undefined
+    if (entries.length === 0) return // written at once meanwhile
+    this.#writingBytes += bytes
+    for (const [key, one] of entries) this.#writing.set(key, one)
+    try {
+      await this.#insert(entries)
+    } finally {
+      this.#writingBytes -= bytes
+      for (const [key, one] of entries) if (this.#writing.get(key) === one) this.#writing.delete(key)
+    }
+  }
+
+  async #insert(entries: readonly [string, Unwritten][]): Promise<void> {
+    const db = await this.#open()
+    const at = this.#now()
+    await db.batch([this.#known.sign(at), ...entries.flatMap((entry) => toStatements(entry, at))])
+    for (const [key] of entries) this.#known.add(key)
+    this.#unswept += entries.length
+    if (this.#unswept < sweepEntries) return
+    this.#unswept = 0
+    await remove(db, 'SELECT key FROM cache WHERE expires_at <= ?', at)
+    if (at - this.#summedAt < sumMs) return
+    this.#summedAt = at
+    await makeRoom(db, at)
+  }
+}
+
+function toStatements([key, { gateway, entry }]: [string, Unwritten], at: number): Statement[] {
   const { body, expiresAt, ...head } = entry
+  const text = JSON.stringify(head)
+  const isInline = body.byteLength <= inlineBytes
+  const row = [gateway, expiresAt, body.byteLength + text.length, text, isInline ? body : null, at]
+  if (isInline) return [[upsert, key, ...row]]
   const parts = Array.from({ length: Math.ceil(body.byteLength / partBytes) }, (_, part): Statement => {
     const bytes = body.subarray(part * partBytes, (part + 1) * partBytes)
     return ['INSERT INTO cache_parts (key, part, bytes) VALUES (?, ?, ?)', key, part, bytes]
   })
-  const text = JSON.stringify(head)
-  return [
-    [upsert, key, gateway, expiresAt, body.byteLength + text.length, text],
-    ['DELETE FROM cache_parts WHERE key = ?', key],
-    ...parts,
-  ]
+  return [[upsert, key, ...row], ['DELETE FROM cache_parts WHERE key = ?', key], ...parts]
 }
 
-function toEntry({ head, expires_at }: SqlRow, parts: readonly SqlRow[]): CacheEntry {
+const toEntry = ({ head, expires_at }: SqlRow, body: CacheEntry['body']): CacheEntry => ({
+  ...(JSON.parse(String(head)) as Omit<CacheEntry, 'body' | 'expiresAt'>),
+  body,
+  expiresAt: Number(expires_at),
+})
+
+function joined(parts: readonly SqlRow[]): Uint8Array<ArrayBuffer> {
   const pieces = parts.map(({ bytes }) => bytes as Uint8Array)
-  const body = new Uint8Array(pieces.reduce((size, piece) => size + piece.byteLength, 0))
-  let at = 0
-  for (const piece of pieces) {
-    body.set(piece, at)
-    at += piece.byteLength
-  }
-  return {
-    ...(JSON.parse(String(head)) as Omit<CacheEntry, 'body' | 'expiresAt'>),
-    body,
-    expiresAt: Number(expires_at),
-  }
+  return join(
+    pieces,
+    pieces.reduce((size, piece) => size + piece.byteLength, 0),
+  )
 }
 
-/** What is no longer fresh goes, and, over `storeBytes`, what would go next. */
-async function sweep(db: Sql, now: number): Promise<void> {
-  await remove(db, 'SELECT key FROM cache WHERE expires_at <= ?', now)
-  const [row] = await db.all('SELECT sum(size) AS total FROM cache')
-  if (Number(row?.total ?? 0) <= storeBytes) return
-  const [middle] = await db.all('SELECT avg(expires_at) AS until FROM cache')
-  await remove(db, 'SELECT key FROM cache WHERE expires_at <= ?', Number(middle?.until ?? 0))
+/** Of more than `storeBytes` goes what would go next. */
+async function makeRoom(db: Sql, now: number): Promise<void> {
+  await db.batch([['DELETE FROM cache_writers WHERE put_at < ?', now - writerMs]])
+  const [row] = await db.all('SELECT sum(size) AS total, avg(expires_at) AS until FROM cache')
+  if (Number(row?.total ?? 0) > storeBytes)
+    await remove(db, 'SELECT key FROM cache WHERE expires_at <= ?', Number(row?.until ?? 0))
 }
 
 async function remove(db: Sql, keys: string, value: string | number): Promise<void> {

@@ -2,10 +2,10 @@ import { Fields } from '../fields.ts'
 import { sha256 } from '../hash.ts'
 import { pause } from '../pause.ts'
 import type { ByteReader, ByteSource, PlainResponse } from '../plain.ts'
-import { Flight, type Landed } from '../runs/flight.ts'
 import type { Cache, CacheEntry } from '../store/cache.ts'
 import { toSource } from '../streams.ts'
 import type { Call, Handler, Result, Runtime, Stage, Step, Watch } from '../types.ts'
+import { Flight, type Landed } from './flight.ts'
 import type { Attempt } from './record.ts'
 
 /** What a cache stage is made of. */
@@ -109,9 +109,10 @@ function fly(
       .catch((error: unknown) => runtime.report('cache cannot be written', error))
     runtime.defer?.(work)
   }
-  const flight = new Flight(call, next, keep, () => {
+  const over = (): void => {
     if (call.shared?.get(key) === flight) call.shared.delete(key)
-  })
+  }
+  const flight = new Flight(call, next, { landed: keep, over })
   call.shared?.set(key, flight)
   return flight.join(call)!.then((result) => ({ ...result, watch: told(result.watch) }))
 }
@@ -136,12 +137,11 @@ function toHit(call: Call, { logId: _, ...result }: Result, { record }: CacheOpt
 
 function toEntry({ result, body, events }: Landed, ttl: number): CacheEntry {
   const first = events[0]?.[1] ?? 0
-  const isStream = /^text\/event-stream\b/i.test(result.response.headers.get('content-type') ?? '')
   return {
     status: result.response.status,
     headers: [...result.response.headers].filter(([name]) => name !== 'set-cookie'),
     body,
-    events: isStream && events.length <= eventsMax ? events.map(([end, at]) => [end, at - first]) : [],
+    events: events.length <= eventsMax ? events.map(([end, at]) => [end, at - first]) : [],
     step: result.step,
     expiresAt: Date.now() + ttl * 1_000,
   }

@@ -101,18 +101,24 @@ export async function copyInto(run: Run, body: ByteSource, watch?: Watch): Promi
   }
 }
 
-/**
- * Some providers leave out the last blank line; half an event must not pass for a whole one.
- * @throws GatewayError provider_failed
- */
+/** @throws GatewayError provider_failed */
 function endWith(run: Run, rest: Uint8Array, watch?: Watch): void {
   if (rest.byteLength === 0) return
-  const fields = new TextDecoder().decode(rest).split(/\r\n|\r|\n/)
-  const data = fields.filter((line) => line.startsWith('data:')).map((line) => line.slice(5).trim())
-  const isWhole = data.length === 0 ? fields.every(isComment) : isComplete(data.join('\n'))
-  if (!isWhole) throw new GatewayError('provider_failed', 'The stream ended inside an event')
+  if (!isWholeEnd(rest)) throw halfEvent()
   watch?.read(rest)
   run.append(rest)
+}
+
+/** A stream that ends inside of an event. */
+export const halfEvent = (): GatewayError =>
+  new GatewayError('provider_failed', 'The stream ended inside an event')
+
+/** Some providers leave out the last blank line; half an event must not pass for a whole one. */
+export function isWholeEnd(rest: Uint8Array): boolean {
+  if (rest.byteLength === 0) return true
+  const fields = new TextDecoder().decode(rest).split(/\r\n|\r|\n/)
+  const data = fields.filter((line) => line.startsWith('data:')).map((line) => line.slice(5).trim())
+  return data.length === 0 ? fields.every(isComment) : isComplete(data.join('\n'))
 }
 
 const isComment = (line: string): boolean => line === '' || line.startsWith(':')

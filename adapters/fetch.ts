@@ -1,4 +1,5 @@
 import type { OutboundRequest, PlainResponse } from '../src/plain.ts'
+import { fromWebResponse } from '../src/web.ts'
 
 /** Outbound HTTP by the runtime's own `fetch`. `own` holds options that only this runtime has. */
 export function createFetch(
@@ -14,6 +15,6 @@ export function createFetch(
       redirect: 'manual',
     }
     if (body instanceof ReadableStream) init.duplex = 'half'
-    return fetch(url, init)
+    return fetch(url, init).then(fromWebResponse)
   }
 }

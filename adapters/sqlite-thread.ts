@@ -18,14 +18,14 @@ export interface Done {
 
 /** The thread of `createThread`: carries out one batch after another. */
 function work(port: NonNullable<typeof parentPort>): void {
-  const files = new Map<string, Promise<Sql>>()
+  const files = new Map<string, Sql>()
   let last: Promise<void> = Promise.resolve()
   const carryOut = async ({ id, file, statements }: Job): Promise<void> => {
-    const opened = files.get(file) ?? openFile(file)
-    files.set(file, opened)
     const done = (error?: unknown): void => port.postMessage({ id, error } satisfies Done)
     try {
-      await (await opened).batch(statements)
+      const opened = files.get(file) ?? (await openFile(file))
+      files.set(file, opened)
+      await opened.batch(statements)
       done()
     } catch (error) {
       done(error)

@@ -64,12 +64,18 @@ export function createThread(): Thread {
     if (error === undefined) one?.resolve()
     else one?.reject(error)
   }
-  const fail = (error: unknown): void => {
-    worker = undefined
-    for (const id of [...pending.keys()]) settle({ id, error })
+  const begin = (): Worker => {
+    const own = new Worker(new URL(threadFile, import.meta.url))
+    const fail = (error: unknown): void => {
+      if (worker !== own) return
+      worker = undefined
+      for (const id of [...pending.keys()]) settle({ id, error })
+    }
+    return own
+      .on('message', settle)
+      .on('error', fail)
+      .on('exit', () => fail(new Error('The thread that writes has ended')))
   }
-  const begin = (): Worker =>
-    new Worker(new URL(threadFile, import.meta.url)).on('message', settle).on('error', fail)
 
   return (file, statements) =>
     new Promise((resolve, reject) => {

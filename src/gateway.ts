@@ -32,8 +32,8 @@ import { type Counters, createMemoryCounters } from './store/counters.ts'
 import type { Logs } from './store/logs.ts'
 import type { Settings } from './store/settings.ts'
 import { createLogWriter } from './store/writer.ts'
-import { toWebRequest, toWebResponse } from './streams.ts'
 import type { Runtime } from './types.ts'
+import { toWebRequest, toWebResponse, WebRequest } from './web.ts'
 
 /** The product. Neither `fetch` nor `upgrade` rejects. `home` is where sessions and runs live; default: here. */
 export interface Gateway {
@@ -111,15 +111,15 @@ export function createGateway(config: Config, runtime: Runtime, given: Given = {
 
   return {
     async fetch(request, home = here) {
-      const response = await app.fetch(request, { home })
+      // The router looks at method and URL alone, and hands on what the routes make.
+      const response: PlainResponse = await app.fetch(new WebRequest(request) as unknown as Request, { home })
       try {
-        return toWebResponse(response)
+        return await toWebResponse(response)
       } catch (error) {
         void response.body?.cancel().catch(() => undefined) // one that has failed is over all the same
         return refuse('fetch', error, newId())
       }
     },
-    // The router looks at method and URL alone, and hands on what the routes make.
     answer: async (request, home = here) => app.fetch(request as Request, { home }),
     async upgrade(request, home = here) {
       const requestId = newId()

@@ -15,6 +15,8 @@ export interface ByteReader {
 export interface ByteSource {
   getReader(): ByteReader
   cancel(reason?: unknown): Promise<void>
+  /** The same as the web has it, where there is one already; its runtime may know more of it, as its length. */
+  readonly stream?: ReadableStream<Uint8Array> | null
 }
 
 /** As much of a request as is used here; the web's own is one. */

@@ -1,7 +1,7 @@
 import { GatewayError } from './errors.ts'
 import { limits } from './limits.ts'
 import { pause } from './pause.ts'
-import type { ByteReader, ByteSource, PlainRequest, PlainResponse } from './plain.ts'
+import type { ByteReader, ByteSource } from './plain.ts'
 import type { Ending, Watch } from './types.ts'
 
 type Part = Awaited<ReturnType<ByteReader['read']>>
@@ -190,6 +190,7 @@ export function toSource(bytes: Uint8Array): ByteSource {
 /** A body as the web has it. */
 export function toStream(source: ByteSource): ReadableStream<Uint8Array> {
   if (source instanceof ReadableStream) return source
+  if (source.stream) return source.stream
   const reader = source.getReader()
   return new ReadableStream<Uint8Array>(
     {
@@ -202,20 +203,4 @@ export function toStream(source: ByteSource): ReadableStream<Uint8Array> {
     },
     { highWaterMark: 0 },
   )
-}
-
-/** A response as the web has it. */
-export function toWebResponse(response: PlainResponse): Response {
-  if (response instanceof Response) return response
-  const { status, statusText, headers, body } = response
-  return new Response(body && toStream(body), { status, statusText, headers: [...headers] })
-}
-
-/** A request as the web has it. */
-export function toWebRequest(request: PlainRequest): Request {
-  if (request instanceof Request) return request
-  const { method, url, headers, body, signal } = request
-  const init: RequestInit & { duplex?: 'half' } = { method, headers: [...headers], signal }
-  if (body) Object.assign(init, { body: toStream(body), duplex: 'half' })
-  return new Request(url, init)
 }

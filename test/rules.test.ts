@@ -40,6 +40,7 @@ const shared = new Set([
   'hash',
   'loopback',
   'streams',
+  'web',
   'plain',
   'fields',
   'splitter',

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { askUsage, hideUsage, isUsageEvent } from '../../src/observe/asked.ts'
-import { toWebResponse } from '../../src/streams.ts'
 import type { Step } from '../../src/types.ts'
+import { toWebResponse } from '../../src/web.ts'
 
 const step = (body: Step['body'], path = '/v1/chat/completions', method = 'POST'): Step => ({
   provider: 'openai',
@@ -102,7 +102,7 @@ describe('the event of the usage', () => {
         },
       })
       const rest = hideUsage(new Response(body), (bytes) => told.push(new TextDecoder().decode(bytes)))
-      const shown = toWebResponse(rest)
+      const shown = await toWebResponse(rest)
       expect(await shown.text()).toBe(other + other + end)
       expect(told).toEqual([hidden])
     }
@@ -116,7 +116,7 @@ describe('the event of the usage', () => {
     const failing = new ReadableStream<Uint8Array>({
       pull: (controller) => controller.error(new Error('broke')),
     })
-    const failed = toWebResponse(hideUsage(new Response(failing), () => undefined))
+    const failed = await toWebResponse(hideUsage(new Response(failing), () => undefined))
     await expect(failed.text()).rejects.toThrow('broke')
   })
 })

@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createOutbound } from '../../adapters/node/outbound.ts'
 import { Fields } from '../../src/fields.ts'
 import type { OutboundRequest, PlainResponse } from '../../src/plain.ts'
-import { toWebResponse } from '../../src/streams.ts'
+import { toWebResponse } from '../../src/web.ts'
 import { cancelMs } from '../prompt.ts'
 
 const pem = (name: string): Buffer => readFileSync(fileURLToPath(new URL(`./tls/${name}`, import.meta.url)))
@@ -78,14 +78,14 @@ describe.each(['2.0', '1.1'])('outbound over HTTP/%s', (version) => {
     for (const body of [bytes, new Blob([bytes]).stream()]) {
       const response = await ask('/echo', { headers, body })
       expect([response.status, response.headers.get('x-seen')]).toEqual([200, 'yes'])
-      const got = new Uint8Array(await toWebResponse(response).arrayBuffer())
+      const got = new Uint8Array(await (await toWebResponse(response)).arrayBuffer())
       expect(Buffer.compare(got, bytes)).toBe(0)
     }
     expect([...versions]).toEqual([version])
   })
 
   test('an encoded body is decoded', async () => {
-    expect(await toWebResponse(await ask('/gzip')).text()).toBe('whole')
+    expect(await (await toWebResponse(await ask('/gzip'))).text()).toBe('whole')
   })
 
   test.each(Object.keys(breaks))(

@@ -42,8 +42,10 @@ const point = z.strictObject({
   error_rate: z.number(),
   tokens_in: count,
   tokens_out: count,
-  /** US dollars. */
+  /** US dollars, of the attempts whose cost is known. */
   cost: z.number(),
+  /** Attempts whose cost is not known. */
+  cost_unknown: count,
   /** Milliseconds. */
   duration_p50: count,
   duration_p90: count,

@@ -186,7 +186,10 @@ export interface SeriesPoint {
   readonly cached: number
   readonly tokens_in: number
   readonly tokens_out: number
+  /** Of the attempts whose cost is known. */
   readonly cost: number
+  /** Attempts whose cost is not. */
+  readonly cost_unknown: number
   /** Milliseconds, by nearest rank. */
   readonly duration_p50: number
   readonly duration_p90: number

@@ -33,7 +33,7 @@ interface Group {
   readonly at: number
   readonly group: string | null
   readonly durations: number[]
-  readonly sums: { requests: number; errors: number; cached: number } & Spent
+  readonly sums: { requests: number; errors: number; cached: number; cost_unknown: number } & Spent
 }
 interface Spent {
   tokens_in: number
@@ -53,10 +53,11 @@ function addTo(groups: Map<string, Group>, row: SqlRow, bucketMs: number): void 
   sums.requests += Number(row.is_first)
   sums.errors += 1 - Number(row.success)
   sums.cached += Number(row.cached)
+  sums.cost_unknown += row.cost === null ? 1 : 0
   for (const name of ['tokens_in', 'tokens_out', 'cost'] as const) sums[name] += Number(row[name] ?? 0)
 }
 
-const nothing = { requests: 0, errors: 0, cached: 0, tokens_in: 0, tokens_out: 0, cost: 0 }
+const nothing = { requests: 0, errors: 0, cached: 0, tokens_in: 0, tokens_out: 0, cost: 0, cost_unknown: 0 }
 
 function toPoint({ at, group, durations, sums }: Group): SeriesPoint {
   const sorted = Float64Array.from(durations).sort()

@@ -418,7 +418,7 @@ export const logsTests: readonly StoreTest<Logs>[] = [
 ]
 
 const series = { gateway: 'a', from: 0, until: at * 2, bucketMs: 1_000, rowsMax: 1_000, pointsMax: 100 }
-const same0 = { errors: 0, cached: 0, tokens_in: 0, tokens_out: 0, cost: 0 }
+const same0 = { errors: 0, cached: 0, tokens_in: 0, tokens_out: 0, cost: 0, cost_unknown: 0 }
 const plain = {
   success: true,
   cached: false,
@@ -509,6 +509,7 @@ export const exactTests: readonly StoreTest<Logs>[] = [
           group: null,
           requests: 100,
           attempts: 100,
+          cost_unknown: 100,
           duration_p50: 50,
           duration_p90: 90,
           duration_p99: 99,

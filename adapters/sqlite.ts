@@ -65,7 +65,7 @@ export function createThread(): Thread {
     else one?.reject(error)
   }
   const begin = (): Worker => {
-    const own = new Worker(new URL(threadFile, import.meta.url))
+    const own = new Worker(new URL(threadFile, import.meta.url), { execArgv: [] })
     const fail = (error: unknown): void => {
       if (worker !== own) return
       worker = undefined
@@ -80,10 +80,10 @@ export function createThread(): Thread {
   return (file, statements) =>
     new Promise((resolve, reject) => {
       worker ??= begin()
-      if (pending.size === 0) worker.ref()
       count += 1
-      pending.set(count, { resolve, reject })
       worker.postMessage({ id: count, file, statements: statements.map(alone) } satisfies Job)
+      if (pending.size === 0) worker.ref()
+      pending.set(count, { resolve, reject })
     })
 }
 

@@ -1,3 +1,4 @@
+import { toStopReason } from '../errors.ts'
 import { Fields } from '../fields.ts'
 import { sha256 } from '../hash.ts'
 import { pause } from '../pause.ts'
@@ -51,6 +52,7 @@ export function createCacheStage(options: CacheOptions): Stage {
       .get(key)
       .catch((error: unknown) => runtime.report('cache cannot be read', error))
     if (entry) return replay(call, entry, options)
+    if (call.signal.aborted) throw toStopReason(call.signal)
     const under = call.shared?.get(key)?.join(call)
     if (!under) return fly(call, next, { key, ttl, options })
     const shared = await under

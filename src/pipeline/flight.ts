@@ -70,7 +70,8 @@ export class Flight implements Shared {
       void follower.cancel()
     }
     left.promise.catch(() => undefined) // nobody waits for it any more
-    signal.addEventListener('abort', leave, { once: true })
+    if (signal.aborted) leave()
+    else signal.addEventListener('abort', leave, { once: true })
     try {
       const result = await Promise.race([this.#answer, left.promise])
       if (signal.aborted) throw toStopReason(signal)
@@ -214,6 +215,7 @@ class Follower implements ByteSource, ByteReader {
   readonly #flight: Flight
   /** Number of the part it reads next. */
   position = 0
+  readonly #closed = Promise.withResolvers<void>()
   #isClosed = false
 
   constructor(flight: Flight) {
@@ -233,7 +235,7 @@ class Follower implements ByteSource, ByteReader {
         flight.trim()
         return { done: false, value }
       }
-      if (!flight.isOver) await flight.more()
+      if (!flight.isOver) await Promise.race([flight.more(), this.#closed.promise])
       else if (flight.fault) throw flight.fault
       else break
     }
@@ -244,6 +246,7 @@ class Follower implements ByteSource, ByteReader {
   async cancel(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
+    this.#closed.resolve() // a read that is under way ends now
     await this.#flight.leave(this)
   }
 }

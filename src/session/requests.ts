@@ -32,7 +32,8 @@ interface Reading {
 }
 
 /** A create that was sent again. */
-type Again = Omit<Reading, 'attached'> & { readonly digest: Promise<string> | undefined }
+type Again = Omit<Reading, 'attached'> &
+  Pick<RunWishes, 'acks'> & { readonly digest: Promise<string> | undefined }
 
 /** Where a message came from. */
 export interface From {
@@ -214,12 +215,14 @@ export class Requests {
 
   /** A create for a run that is there: exactly once (PROTOCOL.md, "universal.create"). */
   #join(run: Run, again: Again): void {
-    const { line, eventId, digest, raw, from } = again
+    const { line, eventId, digest, raw, from, acks } = again
     if (!digest || !run.init.digest) throw new GatewayError('conflict')
     const conflict = new GatewayError('conflict', 'This eventId is held, with another request in it')
     void Promise.all([digest, run.init.digest]).then(([one, other]) => {
-      if (one === other) this.#tell(run, { line, eventId, raw, from, attached: true })
-      else line.send(frames.failure(conflict, { eventId }))
+      if (one === other) {
+        if (acks && !this.#acked.has(eventId)) this.#acked.set(eventId, -1)
+        this.#tell(run, { line, eventId, raw, from, attached: true })
+      } else line.send(frames.failure(conflict, { eventId }))
     })
   }
 

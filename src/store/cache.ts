@@ -32,8 +32,9 @@ interface Held {
   readonly entry: CacheEntry
 }
 
-const sizeOf = ({ entry }: Held): number =>
-  entry.body.byteLength + entry.events.length * eventBytes + entryBytes
+/** What an entry takes in memory, in bytes, or so. */
+export const sizeOf = ({ body, events }: CacheEntry): number =>
+  body.byteLength + events.length * eventBytes + entryBytes
 
 /**
  * A cache in memory, alone or in front of another. What the other one has is not looked for twice while it stays in
@@ -46,12 +47,12 @@ export function createMemoryCache(behind?: Cache, now: () => number = Date.now):
 
   const drop = (key: string): void => {
     const one = held.get(key)
-    if (one && held.delete(key)) bytes -= sizeOf(one)
+    if (one && held.delete(key)) bytes -= sizeOf(one.entry)
   }
   const hold = (key: string, one: Held): void => {
     drop(key)
     held.set(key, one)
-    bytes += sizeOf(one)
+    bytes += sizeOf(one.entry)
     for (const oldest of held.keys()) {
       if (bytes <= memoryBytes) return
       drop(oldest)

@@ -1,67 +1,77 @@
 import { newId } from '../ids.ts'
 import { pause } from '../pause.ts'
-import type { Sql, SqlValue, Statement } from './sql.ts'
+import type { Sql, Statement } from './sql.ts'
 
 /** Of a Bloom filter, a power of two: a megabyte, by which of a million keys one in thirty that is not there may be. */
 const bits = 8_388_608
 /** Digits of a digest in hex that make one place of it, and how many it has. */
 const placeDigits = 6
 const places = 3
-/** How long it takes until what another process has kept is looked for. */
+/** Keys after which the filter is made anew, as what has gone from the database stays in it. */
+const addedMax = 2_000_000
+/** How often it is looked whether this is the only process that writes. */
 const lookMs = 1_000
-/** What another process writes now may be this old by its own account. */
-const lateMs = 2_000
+/** A process that has written nothing for so long writes no more. */
+const writerMs = 3_600_000
 /** Keys read in one go: some 1 ms of the process's time. */
 const pageKeys = 200
-/** A process that has written nothing for so long is forgotten. */
-export const writerMs = 86_400_000
 
-/** What `createKnownKeys` needs beside the table `cache`, of which `put_at` tells when a row was put. */
+/** What this needs beside the table `cache`. */
 export const knownKeysSteps: readonly string[] = [
-  'ALTER TABLE cache ADD COLUMN put_at BIGINT NOT NULL DEFAULT 0',
-  'CREATE INDEX cache_by_put ON cache (put_at, key)',
   'CREATE TABLE cache_writers (id TEXT PRIMARY KEY, put_at BIGINT NOT NULL)',
 ]
 
-/** Which keys a database may have, known without asking it. */
+/** Which keys the table `cache` of a database may have, known without asking it. */
 export interface KnownKeys {
   /** A key was put. */
   add(key: string): void
-  /** Tells other processes that keys were put now: part of the same batch. */
+  /** Tells other processes that this one writes: part of the batch that does. */
   sign(at: number): Statement
-  /** False only for what is not there, or was put by another process within the last seconds. */
+  /** False only for what is not there, but for what another process has begun to put within the last second or two. */
   mayHave(key: string, sql: Sql): boolean
 }
 
 /**
  * A Bloom filter (Bloom 1970) of digests in hex, which are their own hashes. What is there already is read in the
- * background, and until then anything may be there; so is what other processes put. What goes stays in it.
+ * background, and until then anything may be there; so it may while another process writes to the same database.
  */
 export function createKnownKeys(now: () => number): KnownKeys {
-  let words: Uint32Array | undefined
   const id = newId()
-  let isLoaded = false
+  let words: Uint32Array | undefined
+  let added = 0
+  let isComplete = false
   let isLooking = false
-  let lookedAt = 0
+  let lookedAt = Number.NEGATIVE_INFINITY
 
   const add = (key: string): void => {
     words ??= new Uint32Array(bits / 32)
     for (const place of placesOf(key)) words[place >>> 5]! |= 1 << (place & 31)
+    added += 1
+    isComplete &&= added <= addedMax
   }
-  const read = async (sql: Sql, since: number): Promise<void> => {
-    let [at, key]: [SqlValue, SqlValue] = [since, '']
-    for (let isMore = true; isMore; await pause(0)) {
-      const rows = await sql.all(select, at, key, pageKeys)
-      for (const row of rows) add(String(row.key))
-      const last = rows.at(-1)
-      isMore = rows.length === pageKeys
-      if (last) [at, key] = [last.put_at ?? 0, last.key ?? '']
+  const has = (key: string): boolean =>
+    placesOf(key).every((place) => ((words?.[place >>> 5] ?? 0) & (1 << (place & 31))) !== 0)
+
+  const read = async (sql: Sql): Promise<void> => {
+    if (added > addedMax) words = undefined
+    added = 0
+    for (let last: string | undefined = ''; last !== undefined; await pause(0)) {
+      const rows = await sql.all('SELECT key FROM cache WHERE key > ? ORDER BY key LIMIT ?', last, pageKeys)
+      for (const { key } of rows) add(String(key))
+      last = rows.length === pageKeys ? String(rows.at(-1)?.key) : undefined
     }
   }
-  const look = async (sql: Sql, since: number): Promise<void> => {
-    const [other] = isLoaded ? await sql.all(selectOther, id, since) : [true]
-    if (other) await read(sql, since)
-    isLoaded = true
+  const look = async (sql: Sql, at: number): Promise<void> => {
+    isLooking = true
+    try {
+      const [other] = await sql.all(selectOther, id, at - writerMs)
+      if (!other && !isComplete) await read(sql)
+      isComplete = !other
+    } catch {
+      isComplete = false // each key is asked for, and who asks is told why that fails
+    }
+    lookedAt = at
+    isLooking = false
   }
 
   return {
@@ -69,29 +79,22 @@ export function createKnownKeys(now: () => number): KnownKeys {
     sign: (at) => [sign, id, at],
     mayHave(key, sql) {
       const at = now()
-      if (!isLooking && at - lookedAt >= lookMs) {
-        const since = isLoaded ? lookedAt - lateMs : 0
-        isLooking = true
-        lookedAt = at
-        void look(sql, since)
-          .catch(() => {
-            isLoaded = false // each key is asked for, and who asks is told why that fails
-          })
-          .finally(() => {
-            isLooking = false
-          })
-      }
-      return (
-        !isLoaded || placesOf(key).every((place) => ((words?.[place >>> 5] ?? 0) & (1 << (place & 31))) !== 0)
-      )
+      const isKnown = at - lookedAt < lookMs
+      if (!isKnown && !isLooking) void look(sql, at)
+      return !isKnown || !isComplete || has(key)
     },
   }
 }
 
-const select = 'SELECT put_at, key FROM cache WHERE (put_at, key) > (?, ?) ORDER BY put_at, key LIMIT ?'
 const selectOther = 'SELECT id FROM cache_writers WHERE id <> ? AND put_at >= ? LIMIT 1'
 const sign =
   'INSERT INTO cache_writers (id, put_at) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET put_at = excluded.put_at'
+
+/** Forgets those that write no more. */
+export const forgetWriters = (now: number): Statement => [
+  'DELETE FROM cache_writers WHERE put_at < ?',
+  now - 2 * writerMs,
+]
 
 const placesOf = (digest: string): number[] =>
   Array.from({ length: places }, (_, index) => {

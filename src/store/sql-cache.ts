@@ -1,7 +1,7 @@
 import { pause } from '../pause.ts'
 import { join } from '../streams.ts'
-import type { Cache, CacheEntry } from './cache.ts'
-import { createKnownKeys, type KnownKeys, knownKeysSteps, writerMs } from './known-keys.ts'
+import { type Cache, type CacheEntry, sizeOf } from './cache.ts'
+import { createKnownKeys, forgetWriters, type KnownKeys, knownKeysSteps } from './known-keys.ts'
 import { opener, type Sql, type SqlRow, type Statement } from './sql.ts'
 
 /** A value of some stores is no larger than 2 MB. */
@@ -14,7 +14,7 @@ const storeBytes = 1_073_741_824
 const gatherMs = 10
 /** Bytes of bodies that wait for that; past it they are written at once. */
 const gatherBytes = 1_048_576
-/** Bytes of bodies that are not written yet; past it nothing more is kept. */
+/** Bytes of entries that are not written yet; past it nothing more is kept. */
 const unwrittenBytes = 67_108_864
 /** Entries written between two looks at what is no longer fresh. */
 const sweepEntries = 100
@@ -34,8 +34,12 @@ const steps = [
     'CREATE INDEX cache_by_end ON cache (expires_at, size)',
   ],
 ]
-const columns = ['gateway', 'expires_at', 'size', 'head', 'body', 'put_at']
-const upsert = `INSERT INTO cache (key, ${columns.join(', ')}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET ${columns.map((name) => `${name} = excluded.${name}`).join(', ')}`
+const columns = ['gateway', 'expires_at', 'size', 'head', 'body']
+const upsert = `INSERT INTO cache (key, ${columns.join(', ')}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET ${columns.map((name) => `${name} = excluded.${name}`).join(', ')}`
+
+/** One statement, as another process or thread may write between two. */
+const select =
+  'SELECT c.head, c.body, c.size, c.expires_at, p.bytes FROM cache c LEFT JOIN cache_parts p ON p.key = c.key WHERE c.key = ? AND c.expires_at > ? ORDER BY p.part'
 
 /** A cache in a SQL database, which is asked for what it may have only; its tables are made at the first use. */
 export function createSqlCache(sql: Sql, now: () => number = Date.now): Cache {
@@ -61,7 +65,8 @@ class SqlCache {
   readonly #writing = new Map<string, Unwritten>()
   #waitingBytes = 0
   #writingBytes = 0
-  #written: Promise<void> | undefined
+  /** Of what waits: settles once it is written, or cannot be. */
+  #written: PromiseWithResolvers<void> | undefined
   #unswept = 0
   #summedAt = 0
 
@@ -76,21 +81,19 @@ class SqlCache {
     if (own) return own.expiresAt > this.#now() ? own : undefined
     const db = await this.#open()
     if (!this.#known.mayHave(key, db)) return undefined
-    const text = 'SELECT head, body, expires_at FROM cache WHERE key = ? AND expires_at > ?'
-    const [row] = await db.all(text, key, this.#now())
-    if (!row) return undefined
-    if (row.body) return toEntry(row, row.body as Uint8Array<ArrayBuffer>)
-    const parts = await db.all('SELECT bytes FROM cache_parts WHERE key = ? ORDER BY part', key)
-    return toEntry(row, joined(parts))
+    return toEntry(await db.all(select, key, this.#now()))
   }
 
-  async put(key: string, one: Unwritten): Promise<void> {
-    const { byteLength } = one.entry.body
-    if (this.#waitingBytes + this.#writingBytes + byteLength > unwrittenBytes) return
+  /** Rejects where it could not be written. What finds too much unwritten is not kept. */
+  put(key: string, one: Unwritten): Promise<void> {
+    const bytes = sizeOf(one.entry)
+    if (this.#waitingBytes + this.#writingBytes + bytes > unwrittenBytes) return Promise.resolve()
     this.#waiting.set(key, one)
-    this.#waitingBytes += byteLength
-    this.#written ??= pause(gatherMs).then(() => this.#write())
-    await (this.#waitingBytes > gatherBytes ? this.#write() : this.#written)
+    this.#waitingBytes += bytes
+    this.#written ??= this.#begin()
+    const { promise } = this.#written
+    if (this.#waitingBytes > gatherBytes) void this.#write(this.#written)
+    return promise
   }
 
   async clear(gateway: string): Promise<void> {
@@ -99,27 +102,31 @@ class SqlCache {
     await remove(await this.#open(), 'SELECT key FROM cache WHERE gateway = ?', gateway)
   }
 
-  async #write(): Promise<void> {
+  #begin(): PromiseWithResolvers<void> {
+    const written = Promise.withResolvers<void>()
+    void pause(gatherMs).then(() => this.#write(written))
+    return written
+  }
+
+  /** Write what waits, unless that was done already. Never rejects. */
+  async #write(written: PromiseWithResolvers<void>): Promise<void> {
+    if (this.#written !== written) return
     const entries = [...this.#waiting]
     const bytes = this.#waitingBytes
     this.#waiting = new Map()
     this.#waitingBytes = 0
     this.#written = undefined
-    if (entries.length === 0) return // written at once meanwhile
     this.#writingBytes += bytes
     for (const [key, one] of entries) this.#writing.set(key, one)
-    try {
-      await this.#insert(entries)
-    } finally {
-      this.#writingBytes -= bytes
-      for (const [key, one] of entries) if (this.#writing.get(key) === one) this.#writing.delete(key)
-    }
+    await this.#insert(entries).then(written.resolve, written.reject)
+    this.#writingBytes -= bytes
+    for (const [key, one] of entries) if (this.#writing.get(key) === one) this.#writing.delete(key)
   }
 
   async #insert(entries: readonly [string, Unwritten][]): Promise<void> {
     const db = await this.#open()
     const at = this.#now()
-    await db.batch([this.#known.sign(at), ...entries.flatMap((entry) => toStatements(entry, at))])
+    await db.batch([this.#known.sign(at), ...entries.flatMap(toStatements)])
     for (const [key] of entries) this.#known.add(key)
     this.#unswept += entries.length
     if (this.#unswept < sweepEntries) return
@@ -131,11 +138,11 @@ class SqlCache {
   }
 }
 
-function toStatements([key, { gateway, entry }]: [string, Unwritten], at: number): Statement[] {
+function toStatements([key, { gateway, entry }]: [string, Unwritten]): Statement[] {
   const { body, expiresAt, ...head } = entry
   const text = JSON.stringify(head)
   const isInline = body.byteLength <= inlineBytes
-  const row = [gateway, expiresAt, body.byteLength + text.length, text, isInline ? body : null, at]
+  const row = [gateway, expiresAt, body.byteLength + text.length, text, isInline ? body : null]
   if (isInline) return [[upsert, key, ...row]]
   const parts = Array.from({ length: Math.ceil(body.byteLength / partBytes) }, (_, part): Statement => {
     const bytes = body.subarray(part * partBytes, (part + 1) * partBytes)
@@ -144,23 +151,31 @@ function toStatements([key, { gateway, entry }]: [string, Unwritten], at: number
   return [[upsert, key, ...row], ['DELETE FROM cache_parts WHERE key = ?', key], ...parts]
 }
 
-const toEntry = ({ head, expires_at }: SqlRow, body: CacheEntry['body']): CacheEntry => ({
-  ...(JSON.parse(String(head)) as Omit<CacheEntry, 'body' | 'expiresAt'>),
-  body,
-  expiresAt: Number(expires_at),
-})
+/** Undefined for one of which something is missing, as an older version may have written a part of it. */
+function toEntry(rows: readonly SqlRow[]): CacheEntry | undefined {
+  const [first] = rows
+  if (!first) return undefined
+  const head = String(first.head)
+  const body = (first.body as Uint8Array<ArrayBuffer> | null) ?? joined(rows)
+  if (body.byteLength + head.length !== Number(first.size)) return undefined
+  return {
+    ...(JSON.parse(head) as Omit<CacheEntry, 'body' | 'expiresAt'>),
+    body,
+    expiresAt: Number(first.expires_at),
+  }
+}
 
-function joined(parts: readonly SqlRow[]): Uint8Array<ArrayBuffer> {
-  const pieces = parts.map(({ bytes }) => bytes as Uint8Array)
+function joined(rows: readonly SqlRow[]): Uint8Array<ArrayBuffer> {
+  const parts = rows.flatMap(({ bytes }) => (bytes ? [bytes as Uint8Array] : []))
   return join(
-    pieces,
-    pieces.reduce((size, piece) => size + piece.byteLength, 0),
+    parts,
+    parts.reduce((size, part) => size + part.byteLength, 0),
   )
 }
 
 /** Of more than `storeBytes` goes what would go next. */
 async function makeRoom(db: Sql, now: number): Promise<void> {
-  await db.batch([['DELETE FROM cache_writers WHERE put_at < ?', now - writerMs]])
+  await db.batch([forgetWriters(now)])
   const [row] = await db.all('SELECT sum(size) AS total, avg(expires_at) AS until FROM cache')
   if (Number(row?.total ?? 0) > storeBytes)
     await remove(db, 'SELECT key FROM cache WHERE expires_at <= ?', Number(row?.until ?? 0))

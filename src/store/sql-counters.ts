@@ -50,6 +50,7 @@ class SqlCounters {
   /** What is not written yet, by part. */
   #unwritten = new Map<string, Slot>()
   #timer: ReturnType<typeof setTimeout> | undefined
+  #flushing: Promise<void> = Promise.resolve()
   #ready: Promise<void> | undefined
   #isLoaded = false
   #failedAt = Number.NEGATIVE_INFINITY
@@ -77,9 +78,15 @@ class SqlCounters {
     }
   }
 
-  async flush(): Promise<void> {
+  /** One after the other, so that who waits for the last has waited for all. */
+  flush(): Promise<void> {
     clearTimeout(this.#timer)
     this.#timer = undefined
+    this.#flushing = this.#flushing.then(() => this.#write())
+    return this.#flushing
+  }
+
+  async #write(): Promise<void> {
     if (this.#unwritten.size === 0) return // there may be no table either
     await this.#open()
     if (!this.#isLoaded) {

@@ -83,8 +83,9 @@ const textBytes = 65_536
 /** A row a body, for the same reason. */
 const insertBody =
   'INSERT INTO log_bodies (id, part, body) VALUES (?, ?, ?) ON CONFLICT (id, part) DO NOTHING'
+/** Only of a log that is there, as one that is patched may be removed meanwhile. */
 const insertMetadata =
-  'INSERT INTO log_metadata (id, name, value) VALUES (?, ?, ?) ON CONFLICT (id, name) DO NOTHING'
+  'INSERT INTO log_metadata (id, name, value) SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM logs WHERE id = ?) ON CONFLICT (id, name) DO NOTHING'
 /** Durable Objects bind 100 values to a statement. */
 const idsMax = 90
 /** Rows removed in one go: some 2 ms of a database's time. */
@@ -315,6 +316,7 @@ function toMetadata(id: string, metadata: string | null): Statement[] {
     id,
     toText(name),
     toText(String(value)),
+    id,
   ])
 }
 

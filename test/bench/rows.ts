@@ -111,7 +111,7 @@ async function startTrunkline(
   const started = await launch(words.join(' '), `http://127.0.0.1:${port}`, '/health', {})
   const kill = async () => {
     await started.kill()
-    await rm(folder, { recursive: true, force: true })
+    await rm(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 }) // workerd outlives its starter a little
   }
   return { ...started, kill }
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { openSqlite } from '../../adapters/sqlite.ts'
 import { type Cache, type CacheEntry, createMemoryCache } from '../../src/store/cache.ts'
+import type { Sql } from '../../src/store/sql.ts'
 import { createSqlCache } from '../../src/store/sql-cache.ts'
 
 const entryOf = (size: number, more: Partial<CacheEntry> = {}): CacheEntry => ({
@@ -57,4 +58,39 @@ test('in front of a store, memory holds what was asked for again', async () => {
   await cache.put('one', 'g', entryOf(2))
   expect((await cache.get('one'))?.body.byteLength).toBe(1)
   expect(asked).toEqual(['one', 'one'])
+})
+
+/** A database that may be taken away. */
+async function openBreakable() {
+  const folder = await mkdtemp(join(tmpdir(), 'trunkline-cache-'))
+  onTestFinished(() => rm(folder, { recursive: true }))
+  const sql = await openSqlite(folder, 'cache')
+  const state = { isBroken: false }
+  const batch: Sql['batch'] = (statements) =>
+    state.isBroken ? Promise.reject(new Error('locked')) : sql.batch(statements)
+  return { state, sql, cache: createSqlCache({ all: sql.all, batch }, () => 1_000) }
+}
+
+test('a batch that fails fails every put of it, those before a large one and behind it, and no later one', async () => {
+  const { state, cache } = await openBreakable()
+  await cache.put('first', 'g', entryOf(1))
+  state.isBroken = true
+  const puts = [10, 2_000_000, 20].map((size) => cache.put(`${size}`, 'g', entryOf(size)))
+  expect((await Promise.allSettled(puts)).map(({ status }) => status)).toEqual(Array(3).fill('rejected'))
+  state.isBroken = false
+  await cache.put('last', 'g', entryOf(1))
+  expect(await cache.get('last')).toBeDefined()
+  expect(await cache.get('20')).toBeUndefined()
+})
+
+test('an entry of which a part is missing is none', async () => {
+  const { sql, cache } = await openBreakable()
+  await cache.put('short', 'g', entryOf(10))
+  await cache.put('long', 'g', entryOf(3_000_000))
+  expect((await cache.get('long'))?.body).toHaveLength(3_000_000)
+  await sql.batch([
+    ['DELETE FROM cache_parts WHERE part = ?', 1],
+    ['UPDATE cache SET body = ? WHERE key = ?', new Uint8Array(9), 'short'],
+  ])
+  expect([await cache.get('short'), await cache.get('long')]).toEqual([undefined, undefined])
 })

@@ -173,8 +173,8 @@ describe("the socket's own words", () => {
     const { frames, error } = await collect(
       (await kit.open()).stream({ provider: 'a', endpoint: 'b', query: 1 }),
     )
-    expect(frames.at(-1)).toMatchObject({ type: 'universal.done', metadata: { outcome: 'incomplete' } })
     expect(error).toEqual(coded('incomplete'))
+    expect(frames.at(-1)).toMatchObject({ type: 'universal.done', metadata: { outcome: 'incomplete' } })
   })
 
   test('stop the run when the loop is left, or the signal aborts', async () => {

@@ -8,11 +8,22 @@ import type { Call, Ending, Result } from '../../src/types.ts'
 const text = (parts: readonly Uint8Array[]): string => Buffer.concat(parts).toString()
 
 /** A provider whose body is what `parts` gives, and that tells how it was read. */
-function setUp(parts: readonly (string | Uint8Array | Error)[], contentType = 'text/event-stream') {
-  const seen = { reads: 0, cancelled: 0, endings: [] as Ending[], landed: [] as Landed[], overs: 0 }
+function setUp(
+  parts: readonly (string | Uint8Array | Error | Promise<string>)[],
+  contentType = 'text/event-stream',
+  answer: Promise<unknown> = Promise.resolve(),
+) {
+  const seen = {
+    reads: 0,
+    cancelled: 0,
+    endings: [] as Ending[],
+    landed: [] as Landed[],
+    overs: 0,
+    signal: undefined as AbortSignal | undefined,
+  }
   const reader: ByteReader = {
     async read() {
-      const part = parts[seen.reads++]
+      const part = await parts[seen.reads++]
       if (part instanceof Error) throw part
       if (part === undefined) return { done: true }
       return { done: false, value: typeof part === 'string' ? Buffer.from(part) : part }
@@ -36,7 +47,12 @@ function setUp(parts: readonly (string | Uint8Array | Error)[], contentType = 't
     cacheStatus: 'MISS',
     watch,
   }
-  const flight = new Flight({ signal: new AbortController().signal } as Call, async () => result, {
+  const next = async ({ signal }: Call): Promise<Result> => {
+    seen.signal = signal
+    await answer
+    return result
+  }
+  const flight = new Flight({ signal: new AbortController().signal } as Call, next, {
     landed: (landed) => void seen.landed.push(landed),
     over: () => {
       seen.overs += 1
@@ -134,4 +150,23 @@ test('a slow one that leaves holds nobody up', async () => {
   await new Promise((resolve) => setTimeout(resolve, 20))
   await slow.cancel()
   expect(await reading).toHaveLength(20)
+})
+
+test('one who leaves while a part is awaited reads on no more, and the others do', async () => {
+  const hung = Promise.withResolvers<void>()
+  const { join, seen } = setUp([hung.promise.then(() => 'data: 1\n\n')])
+  const [one, other] = [await join(), await join()]
+  const [left, read] = [one.read(), other.read()]
+  await one.cancel()
+  expect(await left).toEqual({ done: true })
+  expect(seen.cancelled).toBe(0)
+  hung.resolve()
+  expect(text([(await read).value!])).toBe('data: 1\n\n')
+})
+
+test('for a caller that has left already no provider is kept waiting', async () => {
+  const { flight, seen } = setUp(['x'], 'text/plain', new Promise(() => undefined))
+  const joined = flight.join({ signal: AbortSignal.abort() } as Call)
+  await expect(joined).rejects.toMatchObject({ code: 'client_closed' })
+  expect(seen.signal?.aborted).toBe(true)
 })

@@ -54,46 +54,53 @@ test('a thread writes to any number of files', async () => {
 /** Digests, as keys are. */
 const key = (number: number): string => number.toString(16).padStart(6, '0').repeat(11).slice(0, 64)
 
-async function openKeys(sql: Sql, keys: readonly number[], now = 1_000): Promise<void> {
-  const rows = keys.map(
-    (number) => ['INSERT INTO cache (key, put_at) VALUES (?, ?)', key(number), now] as const,
-  )
-  await sql.batch(rows)
+async function putKeys(sql: Sql, keys: readonly number[]): Promise<void> {
+  await sql.batch(keys.map((number) => ['INSERT INTO cache (key) VALUES (?)', key(number)] as const))
 }
 
-test('keys of before and of other processes are found, and what was never put is not asked for', async () => {
+async function openCache(): Promise<Sql> {
   const { sql } = await open()
-  const state = { now: 1_000 }
-  const create = () => createKnownKeys(() => state.now)
   await sql.batch([
     ['CREATE TABLE cache (key TEXT PRIMARY KEY)'],
     ...knownKeysSteps.map((step) => [step] as const),
   ])
+  return sql
+}
+
+test('what was never put is not asked for, and what was there before is', async () => {
+  const sql = await openCache()
   const early = Array.from({ length: 500 }, (_, number) => number)
-  await openKeys(sql, early)
-  const one = create()
-  expect(one.mayHave(key(9_999), sql)).toBe(true) // nothing is known yet
-  await expect.poll(() => one.mayHave(key(9_999), sql)).toBe(false)
-  expect(early.every((number) => one.mayHave(key(number), sql))).toBe(true)
-  one.add(key(700))
-  expect(one.mayHave(key(700), sql)).toBe(true)
+  await putKeys(sql, early)
+  const known = createKnownKeys(() => 1_000)
+  expect(known.mayHave(key(9_999), sql)).toBe(true) // nothing is known yet
+  await expect.poll(() => known.mayHave(key(9_999), sql)).toBe(false)
+  expect(early.every((number) => known.mayHave(key(number), sql))).toBe(true)
+  known.add(key(700))
+  expect(known.mayHave(key(700), sql)).toBe(true)
+})
 
-  const other = create()
-  state.now += 5_000
-  await openKeys(sql, [800], state.now)
+test('beside another process that writes, or may, every key is asked for', async () => {
+  const sql = await openCache()
+  const state = { now: 10_000 }
+  const create = () => createKnownKeys(() => state.now)
+  const [one, other] = [create(), create()]
+  const settled = async () => {
+    one.mayHave(key(1), sql)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    return one.mayHave(key(1), sql)
+  }
+  await sql.batch([one.sign(state.now)])
+  expect(await settled()).toBe(false)
   await sql.batch([other.sign(state.now)])
-  expect(one.mayHave(key(800), sql)).toBe(false)
-  await expect.poll(() => one.mayHave(key(800), sql)).toBe(true)
-
-  state.now += 5_000
-  one.mayHave(key(800), sql)
-  await new Promise((resolve) => setTimeout(resolve, 50))
-  state.now += 5_000
-  await openKeys(sql, [801], state.now)
-  await sql.batch([one.sign(state.now)]) // its own are not looked for
-  one.mayHave(key(801), sql)
-  await new Promise((resolve) => setTimeout(resolve, 50))
-  expect(one.mayHave(key(801), sql)).toBe(false)
+  state.now += 2_000
+  expect(one.mayHave(key(1), sql)).toBe(true) // the last look was too long ago
+  expect(await settled()).toBe(true)
+  await putKeys(sql, [1])
+  state.now += 3_000_000
+  expect(await settled()).toBe(true)
+  state.now += 3_000_000 // the other has gone, and what it has put is known
+  expect(await settled()).toBe(true)
+  expect(one.mayHave(key(2), sql)).toBe(false)
 })
 
 test('a database that cannot be asked is asked for every key, and tells itself why that fails', async () => {

@@ -10,10 +10,13 @@ const partBytes = 1_048_576
 const inlineBytes = 65_536
 /** Bytes in the database; past it the ones that expire first go. */
 const storeBytes = 1_073_741_824
-/** Entries that come within this time are written together: a transaction costs ten times what it writes. */
-const gatherMs = 10
-/** Bytes of bodies that wait for that; past it they are written at once. */
-const gatherBytes = 1_048_576
+/**
+ * Entries that come within this time are written together, as a transaction costs many times what it writes: some
+ * milliseconds where each waits for the disk. What is lost with its process is asked for again.
+ */
+const gatherMs = 500
+/** Bytes of entries that wait for that; past it they are written at once. */
+const gatherBytes = 4_194_304
 /** Bytes of entries that are not written yet; past it nothing more is kept. */
 const unwrittenBytes = 67_108_864
 /** Entries written between two looks at what is no longer fresh. */
@@ -42,13 +45,20 @@ const select =
   'SELECT c.head, c.body, c.size, c.expires_at, p.bytes FROM cache c LEFT JOIN cache_parts p ON p.key = c.key WHERE c.key = ? AND c.expires_at > ? ORDER BY p.part'
 
 /** A cache in a SQL database, which is asked for what it may have only; its tables are made at the first use. */
-export function createSqlCache(sql: Sql, now: () => number = Date.now): Cache {
-  const cache = new SqlCache(sql, now)
+export function createSqlCache(sql: Sql, options: Partial<SqlCacheOptions> = {}): Cache {
+  const cache = new SqlCache(sql, { now: Date.now, gatherMs, ...options })
   return {
     get: (key) => cache.get(key),
     put: (key, gateway, entry) => cache.put(key, { gateway, entry }),
     clear: (gateway) => cache.clear(gateway),
   }
+}
+
+/** What differs in tests. */
+export interface SqlCacheOptions {
+  readonly now: () => number
+  /** From a put to its being written, in milliseconds. */
+  readonly gatherMs: number
 }
 
 interface Unwritten {
@@ -59,6 +69,7 @@ interface Unwritten {
 class SqlCache {
   readonly #open: () => Promise<Sql>
   readonly #now: () => number
+  readonly #gatherMs: number
   readonly #known: KnownKeys
   /** What waits to be written, and what is being written. */
   #waiting = new Map<string, Unwritten>()
@@ -70,9 +81,10 @@ class SqlCache {
   #unswept = 0
   #summedAt = 0
 
-  constructor(sql: Sql, now: () => number) {
+  constructor(sql: Sql, { now, gatherMs }: SqlCacheOptions) {
     this.#open = opener(sql, 'cache', steps)
     this.#now = now
+    this.#gatherMs = gatherMs
     this.#known = createKnownKeys(now)
   }
 
@@ -104,7 +116,7 @@ class SqlCache {
 
   #begin(): PromiseWithResolvers<void> {
     const written = Promise.withResolvers<void>()
-    void pause(gatherMs).then(() => this.#write(written))
+    void pause(this.#gatherMs).then(() => this.#write(written))
     return written
   }
 

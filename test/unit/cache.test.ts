@@ -22,7 +22,7 @@ test('what is no longer fresh leaves the database while more is put', async () =
   onTestFinished(() => rm(folder, { recursive: true }))
   const sql = await openSqlite(folder, 'cache')
   const state = { now: 1_000 }
-  const cache = createSqlCache(sql, () => state.now)
+  const cache = createSqlCache(sql, { now: () => state.now, gatherMs: 1 })
   for (let number = 0; number < 99; number += 1)
     await cache.put(`old-${number}`, 'g', entryOf(number < 90 ? 10 : 100_000))
   state.now = 3_000
@@ -68,7 +68,7 @@ async function openBreakable() {
   const state = { isBroken: false }
   const batch: Sql['batch'] = (statements) =>
     state.isBroken ? Promise.reject(new Error('locked')) : sql.batch(statements)
-  return { state, sql, cache: createSqlCache({ all: sql.all, batch }, () => 1_000) }
+  return { state, sql, cache: createSqlCache({ all: sql.all, batch }, { now: () => 1_000, gatherMs: 1 }) }
 }
 
 test('a batch that fails fails every put of it, those before a large one and behind it, and no later one', async () => {

@@ -29,7 +29,8 @@ const counters = await runStoreTests([...countersTests, ...lastingTests], async 
   createSqlCounters(await openSqlite(folder, `counters-${name}`, thread), { report }),
 )
 const memoryCounters = await runStoreTests(countersTests, async () => createMemoryCounters())
-const openCache = async (name: string) => createSqlCache(await openSqlite(folder, `cache-${name}`, thread))
+const openCache = async (name: string) =>
+  createSqlCache(await openSqlite(folder, `cache-${name}`, thread), { gatherMs: 1 })
 const cache = await runStoreTests(cacheTests, openCache)
 const memoryCache = await runStoreTests(cacheTests, async (name) =>
   createMemoryCache(await openCache(`m-${name}`)),

@@ -83,6 +83,9 @@ describe('the home of a request', () => {
     expect(await ask(token, 'x'.repeat(2 << 20))).toBeUndefined()
     expect(await homeOf('cached', token, item())).toMatch(isHome)
     expect(await homeOf('cached', {}, item())).toBeUndefined()
+    const homes = await Promise.all(Array.from({ length: 100 }, (_, number) => ask(token, `{"a":${number}}`)))
+    expect(new Set(homes).size).toBeGreaterThan(8)
+    expect(new Set(homes).size).toBeLessThanOrEqual(16)
   })
 
   test('is none for whatever else', async () => {

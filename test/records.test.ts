@@ -193,7 +193,7 @@ describe.each(runtimes)('%s', (runtime) => {
     const told = had.filter(({ endedAt }) => endedAt < killedAt - busyLossMs)
     expect(told.filter(({ id }) => !ids.has(id))).toEqual([])
     const toldIds = new Set(told.map(({ id }) => id))
-    expect(hitsOf(told).length).toBeGreaterThan(0)
+    expect(hitsOf(told).length).toBeGreaterThan(10)
     expect(hitsOf(told)).toEqual(cachedIn(rows.filter(({ event_id }) => toldIds.has(event_id))))
     const known = new Set([...entries.map(tagOf), `${key}-${last}`])
     for (const id of ids) if (Number(id.slice(key.length + 1)) % 5 !== 4) expect(known).toContain(id)

@@ -3,6 +3,7 @@ import type { WebSocket as WebSocketClass } from 'ws'
 import { GatewayError } from '../src/errors.ts'
 import type { Listener, Runtime, Socket } from '../src/index.ts'
 import { limits } from '../src/limits.ts'
+import { bodiless } from '../src/plain.ts'
 import { type Corkable, createGather } from './gather.ts'
 import { answerPings } from './pongs.ts'
 import { createRoom, idleSeconds } from './server.ts'
@@ -112,12 +113,11 @@ interface Refusal {
 
 /** What the web's responses take. */
 const [statusMin, statusMax] = [200, 599]
-const mayHaveBody = (status: number): boolean => status !== 204 && status !== 205 && status !== 304
 
 /** @throws GatewayError provider_failed for a status that is none */
 function toResponse({ status, headers, body }: Refusal): Response {
   if (status < statusMin || status > statusMax) throw new GatewayError('provider_failed')
-  return new Response(mayHaveBody(status) ? new Uint8Array(body) : null, { status, headers })
+  return new Response(bodiless.has(status) ? null : new Uint8Array(body), { status, headers })
 }
 
 /** What a provider said instead of opening a socket, up to a limit, and as far as it came in time. Never rejects. */

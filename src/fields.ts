@@ -51,3 +51,8 @@ export class Fields implements Headers {
     return this.#fields.entries()
   }
 }
+
+/** How long a body is; null where it does not say, or says it of one that `fetch` has decoded. */
+export function lengthOf(headers: Headers): string | null {
+  return headers.has('content-encoding') ? null : headers.get('content-length')
+}

@@ -1,12 +1,17 @@
 /** Requests, responses and bodies as far as they are used here. The web's own are such, and a runtime may have lighter ones. */
 
+/** Statuses whose responses have no body (Fetch standard, "null body status"). */
+export const bodiless: ReadonlySet<number> = new Set([101, 103, 204, 205, 304])
+
+/** A part of a body, or its end. */
+export type Part =
+  | { readonly done: false; readonly value: Uint8Array }
+  | { readonly done: true; readonly value?: Uint8Array | undefined }
+
 /** Reads a body part by part; the web's reader of a stream is one. */
 export interface ByteReader {
   /** Rejects where the body breaks off. */
-  read(): Promise<
-    | { readonly done: false; readonly value: Uint8Array }
-    | { readonly done: true; readonly value?: Uint8Array | undefined }
-  >
+  read(): Promise<Part>
   /** Leave the rest, which closes the connection it would have come over. */
   cancel(reason?: unknown): Promise<void>
 }

@@ -1,10 +1,8 @@
 import { GatewayError } from './errors.ts'
 import { limits } from './limits.ts'
 import { pause } from './pause.ts'
-import type { ByteReader, ByteSource } from './plain.ts'
+import type { ByteReader, ByteSource, Part } from './plain.ts'
 import type { Ending, Watch } from './types.ts'
-
-type Part = Awaited<ReturnType<ByteReader['read']>>
 
 /**
  * A whole body, up to a number of bytes. One that is larger is read on for a while, since a client that is cut off
@@ -40,8 +38,11 @@ export async function readBytes(
   }
 }
 
-/** Parts of a body as one; their sizes add up to `size`. */
-export function join(parts: readonly Uint8Array[], size: number): Uint8Array<ArrayBuffer> {
+/** Parts of a body as one; their sizes add up to `size`, which who knows it need not have counted again. */
+export function join(
+  parts: readonly Uint8Array[],
+  size: number = parts.reduce((sum, part) => sum + part.byteLength, 0),
+): Uint8Array<ArrayBuffer> {
   const whole = new Uint8Array(size)
   let offset = 0
   for (const part of parts) {
@@ -64,9 +65,12 @@ const whole: Ending = { outcome: 'completed', upstreamStopped: true }
 const left: Ending = { outcome: 'cancelled', upstreamStopped: true }
 const brokenOff = new GatewayError('provider_failed', 'The provider broke off its answer')
 
-/** How a body that failed with `error` ended: the gateway's own reasons are told, the runtime's are not. */
-function toBreak(error: unknown): Ending {
-  const { code, message } = error instanceof GatewayError ? error : brokenOff
+/** What a body failed with: the gateway's own reasons are told, the runtime's are not. */
+export const toFault = (error: unknown): GatewayError => (error instanceof GatewayError ? error : brokenOff)
+
+/** How a body that failed with `error` ended. */
+export function toBreak(error: unknown): Ending {
+  const { code, message } = toFault(error)
   return { outcome: 'incomplete', upstreamStopped: true, error: { code, message } }
 }
 

@@ -1,17 +1,21 @@
-import type { ByteReader, ByteSource, PlainRequest, PlainResponse } from './plain.ts'
+import { lengthOf } from './fields.ts'
+import {
+  type ByteReader,
+  type ByteSource,
+  bodiless,
+  type Part,
+  type PlainRequest,
+  type PlainResponse,
+} from './plain.ts'
 import { toStream } from './streams.ts'
-
-type Part = Awaited<ReturnType<ByteReader['read']>>
 
 /** A body that says it is no longer than this is taken whole: as a stream it would cost several times as much. */
 const wholeBytes = 65_536
 
-/** Fetch standard, "null body status". */
-const bodiless = new Set([204, 205, 304])
-
-function isWhole(headers: Headers): boolean {
-  const length = headers.get('content-length')
-  return length !== null && Number(length) <= wholeBytes && !headers.has('content-encoding')
+/** How long a short body is; undefined for any other. */
+function wholeLength(headers: Headers): number | undefined {
+  const length = lengthOf(headers)
+  return length !== null && Number(length) <= wholeBytes ? Number(length) : undefined
 }
 
 /** The body of one of the web's messages, taken at once by whoever reads it. */
@@ -68,7 +72,8 @@ export class WebRequest implements PlainRequest {
     return this.source.signal
   }
   get body(): ByteSource | null {
-    this.#body ??= isWhole(this.headers) ? new WholeBody(this.source) : this.source.body
+    if (this.#body === undefined)
+      this.#body = wholeLength(this.headers) === undefined ? this.source.body : new WholeBody(this.source)
     return this.#body
   }
 }
@@ -76,9 +81,8 @@ export class WebRequest implements PlainRequest {
 /** A response of the web's, as far as it is used here. */
 export function fromWebResponse(response: Response): PlainResponse {
   const { status, statusText, ok, headers } = response
-  return isWhole(headers) && !bodiless.has(status)
-    ? { status, statusText, ok, headers, body: new WholeBody(response) }
-    : response
+  if (wholeLength(headers) === undefined || bodiless.has(status)) return response
+  return { status, statusText, ok, headers, body: new WholeBody(response) }
 }
 
 /** A request as the web has it. */
@@ -96,11 +100,12 @@ export async function toWebResponse(response: PlainResponse): Promise<Response> 
   if (response instanceof Response) return response
   const { status, statusText, headers, body } = response
   const init = { status, statusText, headers: [...headers] }
-  if (!body || !isWhole(headers)) return new Response(body && toStream(body), init)
+  const length = wholeLength(headers)
+  if (!body || length === undefined) return new Response(body && toStream(body), init)
   const reader = body.getReader()
   const first = reader.read()
   const part = await first.catch(() => undefined) // told to whoever reads it again
-  if (!part || part.done || part.value.byteLength !== Number(headers.get('content-length')))
+  if (!part || part.done || part.value.byteLength !== length)
     return new Response(toStream(ahead(reader, [first])), init)
   const last = reader.read()
   const isEnd = (await last.catch(() => undefined))?.done

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Fields } from '../../src/fields.ts'
-import type { ByteReader, ByteSource, PlainRequest, PlainResponse } from '../../src/plain.ts'
+import type { ByteReader, ByteSource, Part, PlainRequest, PlainResponse } from '../../src/plain.ts'
 import { urlOf } from './url.ts'
 
 /** Answers one request. Never rejects. */
@@ -8,8 +8,6 @@ export type Answer = (request: PlainRequest) => Promise<PlainResponse>
 
 /** A last part up to this size is worth copying to be written with the head. */
 const oneWriteBytes = 16_384
-
-type Part = Awaited<ReturnType<ByteReader['read']>>
 
 /** A client that still sends after it was answered is cut off after this long: sooner, it might not read the answer. */
 const lingerMs = 1_000

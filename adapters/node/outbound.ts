@@ -2,7 +2,14 @@ import type { Dispatcher } from 'undici'
 import Agent from 'undici/lib/dispatcher/agent.js'
 import { Fields } from '../../src/fields.ts'
 import { limits } from '../../src/limits.ts'
-import type { ByteReader, ByteSource, OutboundRequest, PlainResponse } from '../../src/plain.ts'
+import {
+  type ByteReader,
+  type ByteSource,
+  bodiless,
+  type OutboundRequest,
+  type Part,
+  type PlainResponse,
+} from '../../src/plain.ts'
 import { decoded } from './decode.ts'
 
 /** Connections to one origin; past it requests wait for one. With HTTP/2 many requests share one. */
@@ -38,8 +45,6 @@ export function createOutbound(
 }
 
 type Controller = Dispatcher.DispatchController
-type Part = Awaited<ReturnType<ByteReader['read']>>
-
 const done: Part = { done: true }
 
 /** One request and its answer: undici's handler on one side, the body's reader on the other. */
@@ -78,7 +83,7 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, ByteReader {
       const value = headers[name] ?? ''
       fields.set(name, typeof value === 'string' ? value : value.join(', '))
     }
-    const isEmpty = this.#method === 'HEAD' || status === 204 || status === 205 || status === 304
+    const isEmpty = this.#method === 'HEAD' || bodiless.has(status)
     const body = isEmpty ? null : decoded(this, fields.get('content-encoding'))
     this.#head.resolve({ status, statusText, ok: status < 300, headers: fields, body })
   }

@@ -133,8 +133,6 @@ export class Session implements Carrier {
 
   #create(run: Run): void {
     if (run.create !== undefined) this.#uplink.send(run.create)
-    run.owed = 0
-    this.#owing.delete(run)
   }
 
   #ack(run: Run): void {

@@ -87,10 +87,7 @@ function show(chunk: Uint8Array, splitter: Splitter, hidden: (event: Uint8Array)
   })
   const [first] = events
   if (!first || events.length === 1) return first ?? new Uint8Array(0)
-  return join(
-    events,
-    events.reduce((sum, event) => sum + event.byteLength, 0),
-  )
+  return join(events)
 }
 
 const openBracket = 0x5b

@@ -75,8 +75,7 @@ function cutBody(body: EntryParts['request']): string | Uint8Array | null {
 
 /** Of a stream that is known, one body; of anything else what came. Redacted as a whole, as events cut secrets in two. */
 function toText(row: LogRow, parts: readonly Uint8Array[], assemble: Assemble | undefined): string | null {
-  const size = parts.reduce((sum, part) => sum + part.byteLength, 0)
-  const made = assemble?.(row.response_content_type, join(parts, size))
+  const made = assemble?.(row.response_content_type, join(parts))
   return made ? cut(made, limits.logBodyBytes) : decode(parts)
 }
 

@@ -1,12 +1,11 @@
 import { GatewayError, toStopReason } from '../errors.ts'
 import { limits } from '../limits.ts'
-import type { ByteReader, ByteSource } from '../plain.ts'
+import type { ByteReader, ByteSource, Part } from '../plain.ts'
 import { halfEvent, isEventStream, isWholeEnd } from '../runs/pump.ts'
+import { toTerminal } from '../runs/terms.ts'
 import { createSplitter } from '../splitter.ts'
-import { join, readUntil } from '../streams.ts'
+import { join, readUntil, toBreak, toFault } from '../streams.ts'
 import type { Call, Ending, Handler, Result, Shared } from '../types.ts'
-
-type Part = Awaited<ReturnType<ByteReader['read']>>
 
 /** An answer that came whole. */
 export interface Landed {
@@ -124,7 +123,7 @@ export class Flight implements Shared {
       if (part.done) this.#land()
       else this.#take(part.value)
     } catch (error) {
-      this.#fail('incomplete', error instanceof GatewayError ? error : brokenOff)
+      this.#fail(error)
     }
   }
 
@@ -157,7 +156,7 @@ export class Flight implements Shared {
     const { ok, headers } = result.response
     const events = isEventStream(headers.get('content-type') ?? '') ? this.#events() : []
     if (events) this.#end({ outcome: ok ? 'completed' : 'failed', upstreamStopped: true })
-    else this.#fail('incomplete', halfEvent())
+    else this.#fail(halfEvent())
     if (!events || !ok || this.#first > 0) return
     this.#options.landed({ result, body: join(this.#parts, this.#heldBytes), events })
   }
@@ -182,10 +181,9 @@ export class Flight implements Shared {
     return isWholeEnd(rest) ? events : undefined
   }
 
-  #fail(outcome: Ending['outcome'], fault: GatewayError): void {
-    this.#fault ??= fault
-    const { code, message } = fault
-    this.#end({ outcome, upstreamStopped: true, error: { code, message } })
+  #fail(error: unknown): void {
+    this.#fault = toFault(error)
+    this.#end(toBreak(error))
   }
 
   #end(ending: Ending): void {
@@ -203,12 +201,10 @@ export class Flight implements Shared {
     if (this.#readers.size > 0 || this.#ending) return
     const reason = new GatewayError('client_closed')
     this.#controller.abort(reason)
-    this.#fail('cancelled', reason)
+    this.#end(toTerminal(reason, true))
     await this.#source?.cancel(reason).catch(() => undefined) // a body that has failed rejects, and is closed all the same
   }
 }
-
-const brokenOff = new GatewayError('provider_failed', 'The provider broke off its answer')
 
 /** One who reads along. */
 class Follower implements ByteSource, ByteReader {

@@ -8,6 +8,7 @@ import { createMeter, type Meter } from '../observe/meter.ts'
 import type { Pricing } from '../observe/pricing.ts'
 import { secretsIn } from '../observe/redact.ts'
 import type { PlainResponse } from '../plain.ts'
+import { isEventStream } from '../runs/pump.ts'
 import type { PendingEntry } from '../store/writer.ts'
 import type { Account, Call, Cost, Ending, Step, Watch } from '../types.ts'
 import { makeEntry } from './entry.ts'
@@ -72,7 +73,9 @@ export function createRecord(send: Send, { pricing, recording, asksUsage }: Reco
       const asking = asksUsage(step.provider) ? askUsage(step) : undefined
       const answer = await send(asking ?? step, call.signal)
       const response =
-        asking && isEventStream(answer) ? hideUsage(answer, (event) => record.hide(event)) : answer
+        asking && isEventStream(answer.headers.get('content-type') ?? '')
+          ? hideUsage(answer, (event) => record.hide(event))
+          : answer
       record.begin(response)
       return { response, watch: record, ...(record.isKept && { logId: record.id }) }
     } catch (error) {
@@ -81,9 +84,6 @@ export function createRecord(send: Send, { pricing, recording, asksUsage }: Reco
     }
   }
 }
-
-const isEventStream = ({ headers }: PlainResponse): boolean =>
-  /^text\/event-stream\b/i.test(headers.get('content-type') ?? '')
 
 /** Watches an answer for which no provider was asked. */
 export function recordHit(

@@ -24,11 +24,6 @@ export function returnable(headers: Headers): Headers {
   return filter(headers, foreign)
 }
 
-/** How long a provider's body is; null where it does not say, or says it of one that `fetch` has decoded. */
-export function lengthOf(headers: Headers): string | null {
-  return headers.has('content-encoding') ? null : headers.get('content-length')
-}
-
 function filter(headers: Headers, dropped: RegExp): Headers {
   const named = headers.get('connection')?.toLowerCase().split(',')
   const kept = new Fields()

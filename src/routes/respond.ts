@@ -1,9 +1,10 @@
 import { type GatewayError, toErrorResponse } from '../errors.ts'
+import { lengthOf } from '../fields.ts'
 import type { PlainResponse } from '../plain.ts'
 import type { Reply } from '../runs/pump.ts'
 import { readUntil, relay } from '../streams.ts'
 import type { Call, Result } from '../types.ts'
-import { lengthOf, returnable } from './headers.ts'
+import { returnable } from './headers.ts'
 
 /** Names of the response headers of contract 2.5. */
 export const responseHeaders = {

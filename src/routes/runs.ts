@@ -1,6 +1,7 @@
 import { GatewayError } from '../errors.ts'
 import { Fields } from '../fields.ts'
 import { newId } from '../ids.ts'
+import { bodiless } from '../plain.ts'
 import { toBody } from '../runs/body.ts'
 import type { RunQuery } from '../runs/elsewhere.ts'
 import type { Home } from '../runs/home.ts'
@@ -124,9 +125,6 @@ async function toResponse(
   if (isEmpty) reader.close()
   return new Response(isEmpty ? null : toStream(toBody(reader)), { status, headers })
 }
-
-/** Statuses whose responses have no body (Fetch standard, "null body status"). */
-const bodiless = new Set([101, 103, 204, 205, 304])
 
 const fromMetadata = [
   [responseHeaders.step, 'step'],

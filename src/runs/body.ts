@@ -3,8 +3,8 @@ import type { ByteReader, ByteSource } from '../plain.ts'
 import { breakOff } from '../streams.ts'
 import type { Reader } from './reader.ts'
 
-/** What a reader still reads, as a body that breaks off where its run did. `left` is called when it is left. */
-export function toBody(reader: Reader, left: () => void = () => reader.close()): ByteSource {
+/** What a reader still reads, as a body that breaks off where its run did. */
+export function toBody(reader: Reader): ByteSource {
   const bytes: ByteReader = {
     async read() {
       const event = await reader.next().catch((error: unknown) => fall(reader, toGatewayError(error).message)) // a gap
@@ -15,7 +15,7 @@ export function toBody(reader: Reader, left: () => void = () => reader.close()):
       reader.close()
       return { done: true }
     },
-    cancel: async () => left(),
+    cancel: async () => reader.close(),
   }
   return { getReader: () => bytes, cancel: bytes.cancel }
 }

@@ -2,7 +2,7 @@ import { GatewayError, toErrorBody, toGatewayError } from '../errors.ts'
 import { limits } from '../limits.ts'
 import type { ByteSource } from '../plain.ts'
 import { createChunker, createSplitter } from '../splitter.ts'
-import { readUntil } from '../streams.ts'
+import { readUntil, toBreak } from '../streams.ts'
 import type { Watch } from '../types.ts'
 import type { Run } from './run.ts'
 import { type Head, type Terminal, toTerminal } from './terms.ts'
@@ -34,13 +34,7 @@ async function carry(run: Run, start: Start): Promise<Terminal> {
     return { outcome: isWell ? 'completed' : 'failed', upstreamStopped: true }
   } catch (error) {
     if (run.signal.aborted) return stopped(run)
-    const known = error instanceof GatewayError
-    if (run.head) {
-      const { code, message } = known
-        ? error
-        : new GatewayError('provider_failed', 'The provider broke off its answer')
-      return { outcome: 'incomplete', upstreamStopped: true, error: { code, message } }
-    }
+    if (run.head) return toBreak(error)
     return refuse(run, toGatewayError(error))
   }
 }

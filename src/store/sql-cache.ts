@@ -177,13 +177,8 @@ function toEntry(rows: readonly SqlRow[]): CacheEntry | undefined {
   }
 }
 
-function joined(rows: readonly SqlRow[]): Uint8Array<ArrayBuffer> {
-  const parts = rows.flatMap(({ bytes }) => (bytes ? [bytes as Uint8Array] : []))
-  return join(
-    parts,
-    parts.reduce((size, part) => size + part.byteLength, 0),
-  )
-}
+const joined = (rows: readonly SqlRow[]): Uint8Array<ArrayBuffer> =>
+  join(rows.flatMap(({ bytes }) => (bytes ? [bytes as Uint8Array] : [])))
 
 /** Of more than `storeBytes` goes what would go next. */
 async function makeRoom(db: Sql, now: number): Promise<void> {
